@@ -1,0 +1,58 @@
+"""The declared table of shapes: which bucket serves a size, and which sizes are near. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Bucket:
+    """One shape that is compiled, warmed up and served. Width and height are pixels of the picture; batch counts images."""
+
+    width: int
+    height: int
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("width", "height", "batch"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}; it must be a whole number from 1")
+
+    @property
+    def key(self) -> str:
+        """The bucket's name in paths, status and metrics, e.g. `1024x1024b4`."""
+        return f"{self.width}x{self.height}b{self.batch}"
+
+    @property
+    def size(self) -> str:
+        """The picture's size as the OpenAI API writes it, e.g. `1024x1024`."""
+        return f"{self.width}x{self.height}"
+
+    @classmethod
+    def from_json(cls, item: Mapping[str, int]) -> "Bucket":
+        """Read `{"width":…,"height":…,"batch":…}`; batch may be absent.
+
+        Raises:
+            ValueError: an unknown or missing member, or a value that is not a whole number from 1.
+        """
+        unknown = set(item) - {"width", "height", "batch"}
+        missing = {"width", "height"} - set(item)
+        if unknown or missing:
+            raise ValueError(f"a bucket has width, height and batch; unknown {sorted(unknown)}, missing {sorted(missing)}")
+        return cls(item["width"], item["height"], item.get("batch", 1))
+
+    def to_json(self) -> dict[str, int]:
+        """The inverse of `from_json`."""
+        return {"width": self.width, "height": self.height, "batch": self.batch}
+
+
+def nearest_sizes(width: int, height: int, buckets: Iterable[Bucket], count: int = 3) -> list[str]:
+    """The declared sizes closest to a wanted one, by aspect ratio first, then by area."""
+    sizes = {(bucket.width, bucket.height) for bucket in buckets}
+
+    def distance(size: tuple[int, int]) -> tuple[float, float]:
+        ratio = (size[0] * height) / (size[1] * width)
+        area = (size[0] * size[1]) / (width * height)
+        return max(ratio, 1 / ratio), max(area, 1 / area)
+
+    return [f"{w}x{h}" for w, h in sorted(sizes, key=distance)[:count]]

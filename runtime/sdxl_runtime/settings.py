@@ -1,0 +1,163 @@
+"""What the environment tells the runtime; names and meanings are in docs/contract.md."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from sdxl_runtime.buckets import Bucket
+
+
+class Backend(StrEnum):
+    """The family of accelerator a process runs on."""
+
+    NPU = "NPU"
+    CUDA = "CUDA"
+    CPU = "CPU"
+    SIMULATED = "Simulated"
+
+
+class Precision(StrEnum):
+    """The number format of weights and activations; `Auto` lets the device choose."""
+
+    AUTO = "Auto"
+    FP32 = "FP32"
+    FP16 = "FP16"
+    BF16 = "BF16"
+
+
+class CompileMode(StrEnum):
+    """How a bucket's UNet is made: as diffusers runs it, or compiled ahead into the tune bank."""
+
+    EAGER = "Eager"
+    AHEAD_OF_TIME = "AheadOfTime"
+
+
+class SettingsError(ValueError):
+    """A setting is missing or wrong; the message names the variable, its value and what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Validated settings of one process. Times are seconds."""
+
+    backend: Backend = Backend.CPU
+    """Which device file is opened."""
+    model_path: Path = Path("/models")
+    """The folder with `model_index.json`."""
+    model_name: str = "sdxl"
+    """The id that `/v1/models` lists."""
+    model_digest: str = ""
+    """`sha256:…` as `fetch` measured it; empty: measured from the files."""
+    model_source: str = ""
+    """Where `fetch` takes the model from, e.g. `demo://shapes`."""
+    model_variant: str = ""
+    """Which weight files are taken, e.g. `fp16`; empty: those without a variant."""
+    buckets: tuple[Bucket, ...] = ()
+    """The declared table of shapes."""
+    precision: Precision = Precision.AUTO
+    """The number format asked for."""
+    compile_mode: CompileMode = CompileMode.EAGER
+    """What `compile` makes and `serve` looks for in the bank."""
+    minimum_speedup_percent: int = 102
+    """A compiled bucket is kept from this speed on; eager is 100."""
+    bank_path: Path | None = None
+    """The root of the tune bank."""
+    bank_accepted: Path | None = None
+    """The file that lists the digests `serve` may load."""
+    queue_limit_seconds: float = 120
+    """Admission ends where this much work waits."""
+    request_timeout_seconds: float = 300
+    """A request's time from acceptance, waiting included."""
+    drain_timeout_seconds: float = 420
+    """How long accepted work may take after SIGTERM."""
+    default_steps: int = 30
+    """Denoising steps of a request that names none."""
+    default_guidance_scale: float = 5.0
+    """Guidance scale of a request that names none."""
+    default_scheduler: str = "Euler"
+    """Scheduler of a request that names none."""
+    host: str = "0.0.0.0"
+    """Address of both ports."""
+    port: int = 8000
+    """The public API."""
+    internal_port: int = 8001
+    """Health, metrics and progress."""
+    termination_log: Path = Path("/dev/termination-log")
+    """Where `fetch` and `compile` leave their result."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """Read the `SDXL_…` variables.
+
+        Raises:
+            SettingsError: a value cannot be read; the message names the variable, its value and what would be right.
+        """
+        read = _Reader(environment)
+        return cls(
+            backend=Backend(read.choice("SDXL_BACKEND", Backend, Backend.CPU)),
+            model_path=Path(read.text("SDXL_MODEL_PATH", "/models")),
+            model_name=read.text("SDXL_MODEL_NAME", "sdxl"),
+            model_digest=read.text("SDXL_MODEL_DIGEST", ""),
+            model_source=read.text("SDXL_MODEL_SOURCE", ""),
+            model_variant=read.text("SDXL_MODEL_VARIANT", ""),
+            buckets=read.buckets("SDXL_BUCKETS"),
+            precision=Precision(read.choice("SDXL_PRECISION", Precision, Precision.AUTO)),
+            compile_mode=CompileMode(read.choice("SDXL_COMPILE_MODE", CompileMode, CompileMode.EAGER)),
+            minimum_speedup_percent=int(read.number("SDXL_MINIMUM_SPEEDUP_PERCENT", 102)),
+            bank_path=read.path("SDXL_BANK_PATH"),
+            bank_accepted=read.path("SDXL_BANK_ACCEPTED"),
+            queue_limit_seconds=read.number("SDXL_QUEUE_LIMIT_SECONDS", 120),
+            request_timeout_seconds=read.number("SDXL_REQUEST_TIMEOUT_SECONDS", 300),
+            drain_timeout_seconds=read.number("SDXL_DRAIN_TIMEOUT_SECONDS", 420),
+            default_steps=int(read.number("SDXL_DEFAULT_STEPS", 30)),
+            default_guidance_scale=read.number("SDXL_DEFAULT_GUIDANCE_SCALE", 5.0),
+            default_scheduler=read.text("SDXL_DEFAULT_SCHEDULER", "Euler"),
+            host=read.text("SDXL_HOST", "0.0.0.0"),
+            port=int(read.number("SDXL_PORT", 8000)),
+            internal_port=int(read.number("SDXL_INTERNAL_PORT", 8001)),
+            termination_log=Path(read.text("SDXL_TERMINATION_LOG", "/dev/termination-log")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    environment: Mapping[str, str]
+
+    def text(self, name: str, default: str) -> str:
+        return self.environment.get(name, default)
+
+    def path(self, name: str) -> Path | None:
+        value = self.environment.get(name, "")
+        return Path(value) if value else None
+
+    def choice(self, name: str, choices: type[StrEnum], default: str) -> str:
+        value = self.environment.get(name, default)
+        if value not in {str(choice) for choice in choices}:
+            raise SettingsError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
+        return value
+
+    def number(self, name: str, default: float) -> float:
+        value = self.environment.get(name, "")
+        try:
+            number = float(value) if value else float(default)
+        except ValueError:
+            raise SettingsError(f"{name} is {value!r}; it must be a number") from None
+        if not number >= 0 or number == float("inf"):
+            raise SettingsError(f"{name} is {value!r}; it must be a number that is not negative")
+        return number
+
+    def buckets(self, name: str) -> tuple[Bucket, ...]:
+        value = self.environment.get(name, "")
+        if not value:
+            return ()
+        try:
+            buckets = tuple(Bucket.from_json(item) for item in json.loads(value))
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise SettingsError(
+                f'{name} is {value!r}; it must be JSON like [{{"width":1024,"height":1024,"batch":1}}]: {error}'
+            ) from None
+        if len({bucket.key for bucket in buckets}) != len(buckets):
+            raise SettingsError(f"{name} names a bucket twice: {', '.join(bucket.key for bucket in buckets)}")
+        return buckets
