@@ -1,4 +1,4 @@
-"""The runtime of SDXL services: one program that serves, compiles into the tune bank, fetches models and tells its identity.
+"""The runtime of SDXL services: one program that serves, compiles, fetches and identifies.
 
 A request travels `app → jobs → buckets → batcher → engine → pipeline (device) → images → app`.
 `serve` only loads what `compile` published; where the bank has nothing for a bucket it serves eager and says so.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, order=True)
 class Bucket:
-    """One shape that is compiled, warmed up and served. Width and height are pixels of the picture; batch counts images."""
+    """One shape that is compiled, warmed up and served: width and height in pixels, batch in images."""
 
     width: int
     height: int
@@ -38,7 +38,9 @@ class Bucket:
         unknown = set(item) - {"width", "height", "batch"}
         missing = {"width", "height"} - set(item)
         if unknown or missing:
-            raise ValueError(f"a bucket has width, height and batch; unknown {sorted(unknown)}, missing {sorted(missing)}")
+            raise ValueError(
+                f"a bucket has width, height and batch; unknown: {sorted(unknown)}, missing: {sorted(missing)}"
+            )
         return cls(item["width"], item["height"], item.get("batch", 1))
 
     def to_json(self) -> dict[str, int]:

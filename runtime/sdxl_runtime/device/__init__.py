@@ -31,7 +31,7 @@ class Device(Protocol):
         """
 
     def facts(self) -> Mapping[str, str]:
-        """What a compiled artefact depends on here: chip, driver, instruction set, versions. Part of the bank's identity."""
+        """What a compiled artefact depends on here (chip, driver, instruction set, versions): part of the identity."""
 
     def synchronise(self) -> None:
         """Wait until everything that was started has finished."""
