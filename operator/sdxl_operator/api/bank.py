@@ -1,0 +1,131 @@
+"""`SDXLTuneBank`: compiled buckets for one model on one kind of accelerator. Outlives the services that use it."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from sdxl_operator.api.resource import (
+    Column,
+    Conditions,
+    DnsName,
+    Failure,
+    KindDefinition,
+    Part,
+    Retention,
+    Time,
+    Volume,
+    list_map,
+    rules,
+)
+from sdxl_operator.api.service import AGE_COLUMN, READY_COLUMNS, Precision
+
+
+class BankModel(Part):
+    """The model whose UNet is compiled."""
+
+    name: DnsName
+    """The SDXLModel that holds its files."""
+    source: Annotated[str, Field(min_length=6, max_length=512)]
+    """As in an SDXLService."""
+    variant: Annotated[str, Field(max_length=32)] = ""
+    """As in an SDXLService."""
+
+
+class BankCompile(Part):
+    """The options that change what is compiled."""
+
+    mode: Literal["AheadOfTime"] = "AheadOfTime"
+    """How it is compiled."""
+    minimum_speedup_percent: Annotated[int, Field(ge=100, le=1000)] = 102
+    """A compiled bucket is kept from this speed on; eager is 100."""
+
+
+class BankSpec(Part):
+    """What is known without running a container. The name is its hash, so two services share it; it never changes."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(("self == oldSelf", "a bank is what its name says: make another instead of editing it"))
+    )
+
+    model: BankModel
+    """The model whose UNet is compiled."""
+    profile: DnsName
+    """The AcceleratorProfile that it is compiled on."""
+    image: Annotated[str, Field(min_length=1, max_length=1024)]
+    """The runtime image that compiles and loads it."""
+    precision: Precision = Precision.AUTO
+    """The number format."""
+    accelerator_count: Annotated[int, Field(ge=1, le=16)] = 1
+    """How many of the profile's resource the compile Job gets: as many as a replica."""
+    compile: BankCompile = BankCompile()
+    """The options that change what is compiled."""
+    volume: Volume = Volume()
+    """Where compiled buckets are kept."""
+
+
+class BankEntry(Part):
+    """One bucket as measured by the compile Job."""
+
+    key: Annotated[str, Field(max_length=32)]
+    """`<width>x<height>b<batch>`."""
+    state: Literal["Pending", "Compiling", "Kept", "Dropped"]
+    """Kept is served; Dropped was measured and not worth it: `why` says so."""
+    digest: str | None = None
+    """`sha256:…` of the entry's manifest, which holds the digest of every file."""
+    eager_milliseconds: int | None = None
+    """Eager milliseconds per step, at the bucket's whole batch, guidance included."""
+    compiled_milliseconds: int | None = None
+    """Compiled milliseconds per step."""
+    speedup_percent: int | None = None
+    """Compiled against eager; eager is 100."""
+    why: str | None = None
+    """Why it was dropped."""
+
+
+class BankStatus(Part):
+    """What was observed."""
+
+    observed_generation: int | None = None
+    """The generation this status speaks of."""
+    conditions: Conditions = []
+    """Ready is the summary."""
+    identity: str | None = None
+    """16 hex digits, read inside the container: model, chip, driver, versions, precision, options."""
+    entries: Annotated[list[BankEntry], Field(max_length=256, json_schema_extra=list_map("key"))] = []
+    """One for each bucket that a service declares or declared."""
+    summary: str | None = None
+    """Finished buckets of all, e.g. 7/9."""
+    claim_name: DnsName | None = None
+    """The claim that holds it."""
+    compile_seconds: int | None = None
+    """How long the last compile Job ran."""
+    used_by: Annotated[list[str], Field(max_length=1000)] = []
+    """The services that use it."""
+    retention: Retention | None = None
+    """What its users asked for: Retain if any of them did."""
+    unused_since: Time | None = None
+    """When its last user went."""
+    failures: int | None = None
+    """Compile Jobs that failed in a row."""
+    last_failure: Failure | None = None
+    """How the last one failed."""
+
+
+BANK_KIND = KindDefinition(
+    kind="SDXLTuneBank",
+    plural="sdxltunebanks",
+    singular="sdxltunebank",
+    short_names=("sdxlbank",),
+    categories=("sdxl",),
+    namespaced=True,
+    description="Compiled and measured buckets for one model on one kind of accelerator, shared by services.",
+    spec=BankSpec,
+    status=BankStatus,
+    columns=(
+        *READY_COLUMNS,
+        Column("Buckets", "string", ".status.summary", "Finished buckets of all"),
+        Column("Profile", "string", ".spec.profile", "The accelerator's profile"),
+        Column("Identity", "string", ".status.identity", "What it was compiled for"),
+        AGE_COLUMN,
+    ),
+)

@@ -1,0 +1,85 @@
+"""`SDXLModel`: the files of one model on one volume. Made by the first service that names it, owned by none."""
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from sdxl_operator.api.resource import (
+    Column,
+    Conditions,
+    DnsName,
+    Failure,
+    KindDefinition,
+    Part,
+    Retention,
+    Time,
+    Volume,
+    rules,
+)
+from sdxl_operator.api.service import AGE_COLUMN, READY_COLUMNS
+
+
+class ModelSpec(Part):
+    """What the name is a hash of; it never changes."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("self == oldSelf", "a model is what its name says: make another instead of editing it")
+        )
+    )
+
+    source: Annotated[str, Field(min_length=6, max_length=512)]
+    """As in an SDXLService."""
+    variant: Annotated[str, Field(max_length=32)] = ""
+    """As in an SDXLService."""
+    volume: Volume = Volume()
+    """Where the files are kept."""
+
+
+class ModelStatus(Part):
+    """What was observed."""
+
+    observed_generation: int | None = None
+    """The generation this status speaks of."""
+    conditions: Conditions = []
+    """Ready is the summary."""
+    digest: str | None = None
+    """`sha256:…` over the files that the variant loads."""
+    bytes: int | None = None
+    """Their size."""
+    files: int | None = None
+    """Their number."""
+    size_multiple: int | None = None
+    """What widths and heights must divide by: the VAE's factor × 2^(UNet levels − 1)."""
+    claim_name: DnsName | None = None
+    """The claim that holds the files."""
+    used_by: Annotated[list[str], Field(max_length=1000)] = []
+    """The services that use it."""
+    retention: Retention | None = None
+    """What its users asked for: Retain if any of them did."""
+    unused_since: Time | None = None
+    """When its last user went."""
+    failures: int | None = None
+    """Fetch Jobs that failed in a row."""
+    last_failure: Failure | None = None
+    """How the last one failed."""
+
+
+MODEL_KIND = KindDefinition(
+    kind="SDXLModel",
+    plural="sdxlmodels",
+    singular="sdxlmodel",
+    short_names=("sdxlmodel",),
+    categories=("sdxl",),
+    namespaced=True,
+    description="The files of one model on one volume, fetched once and shared by the services that name it.",
+    spec=ModelSpec,
+    status=ModelStatus,
+    columns=(
+        *READY_COLUMNS,
+        Column("Source", "string", ".spec.source", "Where the files come from"),
+        Column("Bytes", "integer", ".status.bytes", "Their size"),
+        Column("Claim", "string", ".status.claimName", "The claim that holds them"),
+        AGE_COLUMN,
+    ),
+)

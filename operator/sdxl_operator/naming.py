@@ -1,0 +1,228 @@
+"""Names and nothing else: keys, references, labels, child names, condition types, and each reason with a sentence."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+Object = dict[str, Any]
+"""A Kubernetes object as JSON."""
+
+GROUP = "sdxl.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+FIELD_MANAGER = "sdxl-operator"
+PROFILES_FIELD_MANAGER = "sdxl-operator-profiles"
+
+SERVICE = "SDXLService"
+MODEL = "SDXLModel"
+BANK = "SDXLTuneBank"
+PROFILE = "AcceleratorProfile"
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+NAME = "app.kubernetes.io/name"
+INSTANCE = "app.kubernetes.io/instance"
+COMPONENT = "app.kubernetes.io/component"
+
+SERVICE_LABEL = f"{GROUP}/service"
+MODEL_LABEL = f"{GROUP}/model"
+BANK_LABEL = f"{GROUP}/bank"
+REVISION_LABEL = f"{GROUP}/revision"
+
+RETRY_ANNOTATION = f"{GROUP}/retry"
+
+MANAGED = {MANAGED_BY: FIELD_MANAGER}
+"""The labels by which the watch selects what the operator made."""
+
+
+class Key(NamedTuple):
+    """What one turn of the work queue is about."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+class Ref(NamedTuple):
+    """Where an object lives; the namespace is empty for cluster-scoped kinds."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+
+    @classmethod
+    def of(cls, obj: Mapping[str, Any]) -> "Ref":
+        """The place of an object."""
+        metadata = obj["metadata"]
+        return cls(obj["apiVersion"], obj["kind"], metadata.get("namespace", ""), metadata["name"])
+
+
+def ref_of(key: Key) -> Ref:
+    """The custom resource that a key names."""
+    return Ref(API_VERSION, key.kind, key.namespace, key.name)
+
+
+def keys_of(obj: Mapping[str, Any]) -> tuple[Key, ...]:
+    """The keys that an object's event is about: itself, or by its labels the resources it was made for."""
+    metadata = obj.get("metadata", {})
+    namespace = metadata.get("namespace", "")
+    if obj.get("apiVersion") == API_VERSION:
+        return (Key(obj["kind"], namespace, metadata["name"]),)
+    labels = metadata.get("labels") or {}
+    owners = ((SERVICE, SERVICE_LABEL), (MODEL, MODEL_LABEL), (BANK, BANK_LABEL))
+    return tuple(Key(kind, namespace, labels[label]) for kind, label in owners if label in labels)
+
+
+def digest(value: Any, length: int = 10) -> str:
+    """The first hex digits of the SHA-256 of a value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def slug(text: str, length: int) -> str:
+    """A DNS label's worth of a text, for names that a person reads."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:length].strip("-") or "x"
+
+
+def model_name(identity: Mapping[str, Any]) -> str:
+    """The name of the SDXLModel that holds one source on one volume; `identity` is its spec."""
+    return f"{slug(str(identity['source']).replace('://', '-'), 40)}-{digest(identity)}"
+
+
+def bank_name(identity: Mapping[str, Any]) -> str:
+    """The name of the SDXLTuneBank for what is known without running a container; `identity` is its spec."""
+    return f"{slug(identity['profile'], 24)}-{slug(str(identity['precision']), 8)}-{digest(identity)}"
+
+
+def bucket_key(bucket: Mapping[str, int]) -> str:
+    """A bucket's name in status, paths and metrics, e.g. `1024x1024b4`."""
+    return f"{bucket['width']}x{bucket['height']}b{bucket.get('batch', 1)}"
+
+
+def labels(component: str, instance: str) -> dict[str, str]:
+    """The recommended labels of everything the operator makes."""
+    return {NAME: "sdxl", COMPONENT: component, INSTANCE: instance, **MANAGED}
+
+
+def owner_reference(owner: Mapping[str, Any]) -> Object:
+    """A controlling owner reference: deleting the owner removes the child, and no finalizer is needed."""
+    return {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+class Condition(StrEnum):
+    """The types of conditions. `Ready` is the summary; `Reconciling` and `Stalled` are present only while true."""
+
+    READY = "Ready"
+    ACCEPTED = "Accepted"
+    MODEL_READY = "ModelReady"
+    BANK_READY = "BankReady"
+    AVAILABLE = "Available"
+    PROGRESSING = "Progressing"
+    DEGRADED = "Degraded"
+    UPDATE_AVAILABLE = "UpdateAvailable"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+
+
+class Reason(StrEnum):
+    """Every reason a condition can have. The sentence of each is in `REASONS`."""
+
+    READY = "Ready"
+    ACCEPTED = "Accepted"
+    PROFILE_NOT_FOUND = "ProfileNotFound"
+    PROFILE_INVALID = "ProfileInvalid"
+    PROFILE_NOT_ALLOWED = "ProfileNotAllowed"
+    ACCELERATOR_COUNT_INVALID = "AcceleratorCountInvalid"
+    BUCKET_NOT_DIVISIBLE = "BucketNotDivisible"
+    SPEC_INVALID = "SpecInvalid"
+    CHILD_REFUSED = "ChildRefused"
+    WAITING_FOR_MODEL = "WaitingForModel"
+    WAITING_FOR_BANK = "WaitingForBank"
+    FETCHING = "Fetching"
+    MODEL_PRESENT = "ModelPresent"
+    MODEL_INVALID = "ModelInvalid"
+    MODEL_MISSING = "ModelMissing"
+    FETCH_FAILED = "FetchFailed"
+    CLAIM_NOT_FOUND = "ClaimNotFound"
+    VOLUME_NOT_PROVISIONED = "VolumeNotProvisioned"
+    VOLUME_PENDING = "VolumePending"
+    VOLUME_FULL = "VolumeFull"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    UNSCHEDULABLE = "Unschedulable"
+    CONTAINER_NOT_STARTED = "ContainerNotStarted"
+    POD_STARTING = "PodStarting"
+    OUT_OF_MEMORY = "OutOfMemory"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    BANK_LOCKED = "BankLocked"
+    COMPILING = "Compiling"
+    COMPILE_FAILED = "CompileFailed"
+    COMPILED = "Compiled"
+    NOT_NEEDED = "NotNeeded"
+    LOADING = "Loading"
+    CRASHING = "Crashing"
+    PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
+    MINIMUM_AVAILABLE = "MinimumAvailable"
+    REPLICAS_MISSING = "ReplicasMissing"
+    ROLLING_OUT = "RollingOut"
+    ROLLED_OUT = "RolledOut"
+    SCALED_TO_ZERO = "ScaledToZero"
+    SUSPENDED = "Suspended"
+    NEWER_TEMPLATE = "NewerTemplate"
+    UNUSED = "Unused"
+
+
+REASONS: Mapping[Reason, str] = {
+    Reason.READY: "Everything that was asked for is there.",
+    Reason.ACCEPTED: "The spec can be carried out.",
+    Reason.PROFILE_NOT_FOUND: "spec.accelerator.profile names no AcceleratorProfile; the message lists them.",
+    Reason.PROFILE_INVALID: "The AcceleratorProfile cannot be used; the message names the field to correct.",
+    Reason.PROFILE_NOT_ALLOWED: "The AcceleratorProfile's allowedNamespaces leave this namespace out.",
+    Reason.ACCELERATOR_COUNT_INVALID: "spec.accelerator.count asks for more than the profile's resource can give.",
+    Reason.BUCKET_NOT_DIVISIBLE: "A bucket's size does not divide by what the model needs; the message has the next.",
+    Reason.SPEC_INVALID: "The stored spec does not fit this operator; the message names the field.",
+    Reason.CHILD_REFUSED: "The API server refused an object made for this one; the message is the server's own.",
+    Reason.WAITING_FOR_MODEL: "The model is not on its volume yet.",
+    Reason.WAITING_FOR_BANK: "The tune bank does not have every declared bucket yet.",
+    Reason.FETCHING: "The fetch Job is at work.",
+    Reason.MODEL_PRESENT: "The model is on its volume and its files were checked.",
+    Reason.MODEL_INVALID: "The files are not an SDXL pipeline the runtime can load; the message names what is wrong.",
+    Reason.MODEL_MISSING: "There is no model at the path that spec.model.source names.",
+    Reason.FETCH_FAILED: "The fetch Job failed; it is tried again after a pause.",
+    Reason.CLAIM_NOT_FOUND: "The PersistentVolumeClaim that a volume names does not exist in this namespace.",
+    Reason.VOLUME_NOT_PROVISIONED: "The storage class refused the volume; the message is the provisioner's own.",
+    Reason.VOLUME_PENDING: "The volume is being provisioned.",
+    Reason.VOLUME_FULL: "No space is left on the volume; give it more, and the Job is tried again.",
+    Reason.IMAGE_PULL_FAILED: "The kubelet cannot pull the image; the message is the kubelet's own.",
+    Reason.UNSCHEDULABLE: "The scheduler finds no node for a pod; the message is the scheduler's own.",
+    Reason.CONTAINER_NOT_STARTED: "The kubelet cannot start a container; the message is the kubelet's own.",
+    Reason.POD_STARTING: "A pod is on its way: scheduled, pulling or starting.",
+    Reason.OUT_OF_MEMORY: "The kernel ended the container for memory; the message says which limit to raise.",
+    Reason.DEADLINE_EXCEEDED: "The Job ran longer than its deadline; the message says which field sets it.",
+    Reason.BANK_LOCKED: "Another writer holds the tune bank; the message says which.",
+    Reason.COMPILING: "The compile Job is at work.",
+    Reason.COMPILE_FAILED: "The compile Job failed; it is tried again after a pause.",
+    Reason.COMPILED: "Every declared bucket was compiled, measured and compared.",
+    Reason.NOT_NEEDED: "spec.compile.mode is Eager: nothing is compiled.",
+    Reason.LOADING: "Replicas load the model and run every bucket once.",
+    Reason.CRASHING: "A replica's container keeps ending; the message is its last word.",
+    Reason.PROGRESS_DEADLINE_EXCEEDED: "No replica became ready within rollout.progressDeadlineSeconds.",
+    Reason.MINIMUM_AVAILABLE: "At least one replica answers.",
+    Reason.REPLICAS_MISSING: "Fewer replicas are ready than were asked for.",
+    Reason.ROLLING_OUT: "Replicas of the updated revision replace the others.",
+    Reason.ROLLED_OUT: "All replicas are of the updated revision and ready.",
+    Reason.SCALED_TO_ZERO: "No replica is asked for.",
+    Reason.SUSPENDED: "spec.suspend is true.",
+    Reason.NEWER_TEMPLATE: "This operator or profile would make other pods than the stored revision has.",
+    Reason.UNUSED: "No service uses it.",
+}
