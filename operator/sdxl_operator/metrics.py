@@ -14,9 +14,7 @@ QUEUE_DEPTH = Gauge("sdxl_operator_queue_depth", "Keys that wait for their turn.
 """Read from the queue when it is asked for."""
 WRITES = Counter("sdxl_operator_writes_total", "Writes sent to the API server.", ("kind", "verb"))
 """By kind and verb: `apply`, `status`, `delete` or `event`."""
-SKIPPED_WRITES = Counter(
-    "sdxl_operator_skipped_writes_total", "Writes not needed, as nothing differed.", ("kind", "verb")
-)
+SKIPPED_WRITES = Counter("sdxl_operator_skipped_writes_total", "Writes not needed.", ("kind", "verb"))
 """By kind and verb, as with the writes."""
 CALL_SECONDS = Histogram(
     "sdxl_operator_api_call_seconds", "Seconds of one call to the API server.", ("method", "code"), buckets=SECONDS

@@ -17,6 +17,9 @@ from sdxl_operator.naming import Object, Ref
 __all__ = ["Cluster", "ClusterError", "Conflict", "Forbidden", "Invalid", "KindNotServed", "NotFound", "Unavailable"]
 
 
+Objects = list[Object]  # NB: inside the class, `list` is the method
+
+
 class Cluster(Protocol):
     """What a turn needs of a cluster; every method raises a `ClusterError` where it cannot do what it says."""
 
@@ -25,7 +28,7 @@ class Cluster(Protocol):
 
     async def list(
         self, api_version: str, kind: str, namespace: str = "", labels: Mapping[str, str] | None = None
-    ) -> list[Object]:
+    ) -> Objects:
         """The objects of a kind, in one namespace or in all, that carry these labels."""
 
     async def apply(self, obj: Object) -> Object:
@@ -43,8 +46,8 @@ class Cluster(Protocol):
     async def apply_status(self, ref: Ref, status: Object) -> None:
         """Make the status so; nothing is sent where it is so already, and an object that has gone is fine."""
 
-    async def record(self, regarding: Object, reason: str, message: str, *, warning: bool, action: str) -> None:
+    async def record(self, regarding: Object, reason: str, message: str, warning: bool, action: str) -> None:
         """Write an Event about an object; the same words within minutes are one. Failing to do so is only logged."""
 
-    async def events(self, ref: Ref) -> list[Object]:
+    async def events(self, ref: Ref) -> Objects:
         """The recent core/v1 Events about an object, newest first."""

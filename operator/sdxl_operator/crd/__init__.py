@@ -1,4 +1,4 @@
-"""CustomResourceDefinitions from the pydantic models, and whether those in a cluster are the ones we were built with."""
+"""CustomResourceDefinitions from the pydantic models, and what those in a cluster lack of them."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -13,8 +13,9 @@ from pydantic import BaseModel
 Schema = dict[str, Any]
 
 KEPT = frozenset(
-    """type format description default enum pattern minimum maximum multipleOf minLength maxLength minItems maxItems
-    minProperties maxProperties required""".split()
+    {"type", "format", "default", "enum", "pattern", "required"}
+    | {"minimum", "maximum", "multipleOf", "minLength", "maxLength"}
+    | {"minItems", "maxItems", "minProperties", "maxProperties"}
 )
 """The keywords that mean the same in both; those that begin with x-kubernetes- pass too."""
 DROPPED = frozenset({"title", "$defs"})
