@@ -1,7 +1,9 @@
 """The declared table of shapes: which bucket serves a size, and which sizes are near. Pure."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import ceil
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -58,3 +60,39 @@ def nearest_sizes(width: int, height: int, buckets: Iterable[Bucket], count: int
         return max(ratio, 1 / ratio), max(area, 1 / area)
 
     return [f"{w}x{h}" for w, h in sorted(sizes, key=distance)[:count]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a bucket was measured to take, in seconds."""
+
+    step: float
+    """One UNet evaluation at the full batch."""
+    image: float
+    """Encoding the prompt and decoding one picture."""
+
+    def seconds(self, bucket: Bucket, n: int, steps: int) -> float:
+        """Expected work for n pictures: as many turns as fill the batch, each of `steps` evaluations."""
+        return ceil(n / bucket.batch) * steps * self.step + n * self.image
+
+
+def buckets_of_size(size: str, buckets: Iterable[Bucket]) -> list[Bucket]:
+    """The declared buckets of a size such as `1024x768`; `auto` is the size of the first one."""
+    declared = list(buckets)
+    wanted = declared[0].size if size == "auto" and declared else size
+    return [bucket for bucket in declared if bucket.size == wanted]
+
+
+def cheapest(n: int, steps: int, candidates: Iterable[Bucket], costs: Mapping[Bucket, Cost]) -> Bucket:
+    """The bucket that finishes n pictures first by measured cost; of equal ones the smaller batch.
+
+    Raises:
+        ValueError: there is no candidate.
+    """
+    return min(candidates, key=lambda bucket: (costs[bucket].seconds(bucket, n, steps), bucket.batch))
+
+
+def parse_size(text: str) -> tuple[int, int] | None:
+    """Width and height of `1024x768`; None where it is not a size."""
+    match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
+    return (int(match[1]), int(match[2])) if match else None

@@ -21,16 +21,9 @@ from sdxl_runtime.device import Device, Graph
 from sdxl_runtime.jobs import Job
 from sdxl_runtime.schedulers import Sampler
 from sdxl_runtime.settings import Settings
+from sdxl_runtime.termination import Failure, Reason
 
 _CLASS_NAME = "StableDiffusionXLPipeline"
-
-
-class ModelError(Exception):
-    """The model cannot be served; `reason` is one of the contract's: ModelMissing or ModelInvalid."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,23 +245,24 @@ def load(settings: Settings, device: Device) -> Pipeline:
     """Load the model of `settings.model_path` onto a device.
 
     Raises:
-        ModelError: there is no such model, or it is none this runtime can serve; the message names what is wrong.
+        Failure: there is no such model, or it is none this runtime can serve; the message names what is wrong.
     """
     folder = settings.model_path
     index = folder / "model_index.json"
     if not index.is_file():
-        raise ModelError("ModelMissing", f"{folder} holds no model: there is no model_index.json")
+        raise Failure(Reason.MODEL_MISSING, f"{folder} holds no model: there is no model_index.json")
     name = _read_json(index).get("_class_name")
     if name != _CLASS_NAME:
-        raise ModelError("ModelInvalid", f"{index} is of class {name!r}; this runtime serves {_CLASS_NAME}")
+        raise Failure(Reason.MODEL_INVALID, f"{index} is of class {name!r}; this runtime serves {_CLASS_NAME}")
+    dtype = device.dtype(settings.precision)
     try:
-        pipeline = Pipeline(folder, settings.model_variant, device, device.dtype(settings.precision))
+        pipeline = Pipeline(folder, settings.model_variant, device, dtype)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError("ModelInvalid", f"the model in {folder} cannot be loaded: {error}") from error
+        raise Failure(Reason.MODEL_INVALID, f"the model in {folder} cannot be loaded: {error}") from error
     config = pipeline.unet.config
     if config.in_channels != 4 or config.time_cond_proj_dim is not None:
-        raise ModelError(
-            "ModelInvalid",
+        raise Failure(
+            Reason.MODEL_INVALID,
             f"the UNet in {folder} takes {config.in_channels} channels and time_cond_proj_dim "
             f"{config.time_cond_proj_dim}; this runtime serves text-to-image UNets with 4 channels and none",
         )
@@ -287,9 +281,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except FileNotFoundError:
-        raise ModelError("ModelMissing", f"{path} is missing") from None
+        raise Failure(Reason.MODEL_MISSING, f"{path} is missing") from None
     except (OSError, ValueError) as error:
-        raise ModelError("ModelInvalid", f"{path} cannot be read: {error}") from error
+        raise Failure(Reason.MODEL_INVALID, f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict):
-        raise ModelError("ModelInvalid", f"{path} is not a JSON object")
+        raise Failure(Reason.MODEL_INVALID, f"{path} is not a JSON object")
     return content

@@ -72,7 +72,8 @@ class Sampler:
             scheduler.set_timesteps(steps)
         generator = torch.Generator("cpu").manual_seed(seed)
         noise = torch.randn((1, *shape), generator=generator, dtype=torch.float32)
-        scheduler.set_begin_index(0)
+        if hasattr(scheduler, "set_begin_index"):  # DDIM and others without state have none
+            scheduler.set_begin_index(0)
         return cls((noise * scheduler.init_noise_sigma).to(device), generator, scheduler)
 
     @property

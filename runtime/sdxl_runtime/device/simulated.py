@@ -1,0 +1,152 @@
+"""No accelerator: sleeps a stated time per evaluation and draws a picture that only depends on prompt and seed.
+
+For scaling, gateway and fault tests on small machines. Needs neither model files nor torch. Nothing it shows or measures
+is a result: every response, metric and picture says Simulated.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from PIL import Image, ImageDraw
+
+from sdxl_runtime import __version__
+from sdxl_runtime.buckets import Bucket
+from sdxl_runtime.jobs import Job
+from sdxl_runtime.settings import Backend, Precision, SettingsError
+
+if TYPE_CHECKING:
+    import torch
+
+    from sdxl_runtime.device import Graph
+
+MILLISECONDS = "SDXL_SIMULATED_MILLISECONDS"
+"""Environment: milliseconds of one evaluation per picture of the bucket's batch."""
+_DEFAULT_MILLISECONDS = 20.0
+
+
+class SimulatedDevice:
+    """A device without tensors. It cannot compile: nothing would be compiled."""
+
+    backend = Backend.SIMULATED
+
+    @property
+    def torch_device(self) -> "torch.device":
+        """Always raises: there are no tensors."""
+        _refuse("has no tensors")
+
+    def dtype(self, precision: Precision) -> "torch.dtype":
+        """Always raises: there are no tensors."""
+        _refuse("has no tensors")
+
+    def facts(self) -> Mapping[str, str]:
+        """Part of the identity."""
+        return {"chip": "Simulated", "runtime": __version__}
+
+    def synchronise(self) -> None:
+        """Nothing runs in the background."""
+
+    def eager(self, unet: Any) -> "Graph":
+        """Always raises: there is no UNet."""
+        _refuse("runs no UNet")
+
+    def compile(self, unet: Any, bucket: Bucket, folder: Path, progress: Callable[[str], None]) -> None:
+        """Always raises: there is no UNet."""
+        _refuse("compiles nothing")
+
+    def load(self, unet: Any, bucket: Bucket, folder: Path) -> "Graph":
+        """Always raises: there is no UNet."""
+        _refuse("loads nothing")
+
+
+def open_device() -> SimulatedDevice:
+    """The simulated device; it is always there."""
+    return SimulatedDevice()
+
+
+@dataclass(slots=True)
+class SimulatedRow:
+    """A picture that is only counted."""
+
+    job: Job
+    seed: int
+    steps_left: int
+
+    @property
+    def done(self) -> bool:
+        """Whether every step was slept."""
+        return self.steps_left <= 0
+
+
+class SimulatedPainter:
+    """An `engine.Painter` without a model; `milliseconds` is the time of an evaluation per picture of the batch."""
+
+    token_limit = 77
+
+    def __init__(self, milliseconds: float, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.milliseconds = milliseconds
+        self._sleep = sleep
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "SimulatedPainter":
+        """Read `SDXL_SIMULATED_MILLISECONDS`.
+
+        Raises:
+            SettingsError: it is not a number from 0.
+        """
+        value = environment.get(MILLISECONDS, "")
+        try:
+            milliseconds = float(value) if value else _DEFAULT_MILLISECONDS
+        except ValueError:
+            milliseconds = -1
+        if not 0 <= milliseconds < 3_600_000:
+            raise SettingsError(f"{MILLISECONDS} is {value!r}; it must be a number from 0 to 3600000")
+        return cls(milliseconds)
+
+    @property
+    def identity(self) -> str:
+        """A fingerprint in the shape of a real one, 16 hex digits; it depends on the runtime's version alone."""
+        return hashlib.sha256(f"Simulated {__version__}".encode()).hexdigest()[:16]
+
+    def count_tokens(self, text: str) -> int:
+        """About what CLIP's tokenizer counts: a start, an end, and a token per word."""
+        return len(text.split()) + 2
+
+    def synchronise(self) -> None:
+        """Nothing runs in the background."""
+
+    def encode(self, job: Job, indices: Sequence[int]) -> list[SimulatedRow]:
+        """The rows of some pictures of a job; takes no time."""
+        return [SimulatedRow(job, job.seed_of(index), job.steps) for index in indices]
+
+    def step(self, bucket: Bucket, rows: Sequence[SimulatedRow]) -> None:
+        """Sleep one evaluation of the bucket, whatever part of its batch is used."""
+        self._sleep(self.milliseconds * bucket.batch / 1000)
+        for row in rows:
+            row.steps_left -= 1
+
+    def decode(self, row: SimulatedRow) -> Image.Image:
+        """A circle on a ground, both coloured by prompt and seed, marked as simulated."""
+        job = row.job
+        digest = hashlib.sha256(f"{job.prompt}\0{job.negative_prompt}\0{row.seed}".encode()).digest()
+        width, height = job.bucket.width, job.bucket.height
+        image = Image.new("RGB", (width, height), _colour(digest[0:3]))
+        draw = ImageDraw.Draw(image)
+        radius = min(width, height) // 4
+        x = radius + digest[6] * (width - 2 * radius) // 256
+        y = radius + digest[7] * (height - 2 * radius) // 256
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=_colour(digest[3:6]))
+        draw.text((4, 4), "Simulated", fill="white", stroke_width=1, stroke_fill="black")
+        return image
+
+
+def _colour(values: bytes) -> tuple[int, int, int]:
+    return values[0], values[1], values[2]
+
+
+def _refuse(what: str) -> NoReturn:
+    raise RuntimeError(f"the simulated device {what}")

@@ -1,0 +1,135 @@
+"""Loading → Warming → Ready → Draining, or Failed; and the table of buckets that `/readyz` shows."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from sdxl_runtime.buckets import Bucket
+
+
+class State(StrEnum):
+    """Where the process is in its life."""
+
+    LOADING = "Loading"
+    WARMING = "Warming"
+    READY = "Ready"
+    DRAINING = "Draining"
+    FAILED = "Failed"
+
+
+class BucketState(StrEnum):
+    """Where one bucket is."""
+
+    PENDING = "Pending"
+    WARMING = "Warming"
+    READY = "Ready"
+
+
+@dataclass(frozen=True, slots=True)
+class BucketHealth:
+    """One row of the table. `backend` is AheadOfTime, Eager or Simulated; empty until the bucket is bound."""
+
+    key: str
+    state: BucketState = BucketState.PENDING
+    backend: str = ""
+    why: str = ""
+    milliseconds_per_step: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As docs/contract.md has it; the cost is absent until it was measured."""
+        row: dict[str, Any] = {"key": self.key, "state": self.state, "backend": self.backend, "why": self.why}
+        if self.milliseconds_per_step is not None:
+            row["millisecondsPerStep"] = round(self.milliseconds_per_step, 3)
+        return row
+
+
+class Health:
+    """What the probes read. The engine's thread and the signal handler write it, any thread reads it."""
+
+    def __init__(self, buckets: Iterable[Bucket], clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._state = State.LOADING
+        self._message = ""
+        self._identity = ""
+        self._began = clock()
+        self._seconds: dict[str, float] = {}
+        self._buckets = {bucket.key: BucketHealth(bucket.key) for bucket in buckets}
+
+    @property
+    def state(self) -> State:
+        """The present state."""
+        return self._state
+
+    @property
+    def identity(self) -> str:
+        """The numerics fingerprint; empty until it is known."""
+        return self._identity
+
+    def backend(self, bucket: Bucket) -> str:
+        """How a bucket is run: AheadOfTime, Eager or Simulated."""
+        return self._buckets[bucket.key].backend
+
+    def bound(self, bucket: Bucket, backend: str, why: str = "") -> None:
+        """How a bucket will be run, and why not better."""
+        self._change(bucket, backend=backend, why=why)
+
+    def loaded(self, identity: str) -> None:
+        """The model and its graphs are there; warm-up begins."""
+        with self._lock:
+            self._identity = identity
+            self._seconds["load"] = self._lap()
+            self._advance(State.LOADING, State.WARMING)
+
+    def warming(self, bucket: Bucket) -> None:
+        """A bucket's first run begins."""
+        self._change(bucket, state=BucketState.WARMING)
+
+    def warmed(self, bucket: Bucket, milliseconds_per_step: float) -> None:
+        """A bucket ran once with its real batch and guidance."""
+        self._change(bucket, state=BucketState.READY, milliseconds_per_step=milliseconds_per_step)
+
+    def ready(self) -> None:
+        """Every bucket ran once. A process that drains or failed stays so."""
+        with self._lock:
+            self._seconds["warm"] = self._lap()
+            self._advance(State.WARMING, State.READY)
+
+    def drain(self) -> None:
+        """No new work from now on."""
+        with self._lock:
+            if self._state is not State.FAILED:
+                self._state = State.DRAINING
+
+    def fail(self, message: str) -> None:
+        """It cannot serve, or no longer; the first message stays."""
+        with self._lock:
+            if self._state is not State.FAILED:
+                self._state, self._message = State.FAILED, message
+
+    def to_json(self) -> dict[str, Any]:
+        """The body of `/readyz`."""
+        with self._lock:
+            return {
+                "state": self._state,
+                "message": self._message,
+                "identity": self._identity,
+                "buckets": [bucket.to_json() for bucket in self._buckets.values()],
+                "seconds": {phase: round(seconds, 3) for phase, seconds in self._seconds.items()},
+            }
+
+    def _advance(self, before: State, after: State) -> None:
+        if self._state is before:
+            self._state = after
+
+    def _lap(self) -> float:
+        now = self._clock()
+        seconds, self._began = now - self._began, now
+        return seconds
+
+    def _change(self, bucket: Bucket, **changes: Any) -> None:
+        with self._lock:
+            self._buckets[bucket.key] = replace(self._buckets[bucket.key], **changes)
