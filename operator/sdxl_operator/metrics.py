@@ -12,14 +12,16 @@ ERRORS = Counter("sdxl_operator_errors_total", "Turns that failed, by the reason
 """The reason is the API server's (`Invalid`, `Forbidden` …) or the name of the exception's class."""
 QUEUE_DEPTH = Gauge("sdxl_operator_queue_depth", "Keys that wait for their turn.")
 """Read from the queue when it is asked for."""
-WRITES = Counter("sdxl_operator_writes_total", "Writes sent to the API server.", ("kind", "verb"))
-"""By kind and verb: `apply`, `status`, `delete` or `event`."""
-SKIPPED_WRITES = Counter("sdxl_operator_skipped_writes_total", "Writes not needed.", ("kind", "verb"))
-"""By kind and verb, as with the writes."""
-CALL_SECONDS = Histogram(
-    "sdxl_operator_api_call_seconds", "Seconds of one call to the API server.", ("method", "code"), buckets=SECONDS
-)
-"""By HTTP method and status code; code 0 is a call without an answer."""
+CALLS = Counter("sdxl_operator_api_calls_total", "Calls to the API server.", ("kind", "verb", "code"))
+"""By kind, verb (`get`, `list`; the writes are `apply`, `status`, `delete`, `event`) and HTTP status or `none`."""
+CALL_SECONDS = Histogram("sdxl_operator_api_call_seconds", "Seconds of one call.", ("verb",), buckets=SECONDS)
+"""By verb, as with the calls."""
+
+
+def observe_call(kind: str, verb: str, code: str, seconds: float) -> None:
+    """Count one call to the API server."""
+    CALLS.labels(kind, verb, code).inc()
+    CALL_SECONDS.labels(verb).observe(seconds)
 
 
 def serve(port: int, address: str) -> None:
