@@ -39,8 +39,18 @@ class Device(Protocol):
     def eager(self, unet: Any) -> Graph:
         """The UNet as diffusers runs it, in the signature of `Graph`."""
 
-    def compile(self, unet: Any, bucket: Bucket, folder: Path, progress: Callable[[str], None]) -> None:
-        """Compile the UNet for one bucket into files in `folder`, weights left outside."""
+    def compile(
+        self,
+        unet: Any,
+        bucket: Bucket,
+        inputs: "tuple[torch.Tensor, ...]",
+        folder: Path,
+        progress: Callable[[str], None],
+    ) -> None:
+        """Compile the UNet for one bucket into files in `folder`, weights left outside.
+
+        `inputs` are the graph's, in its order and with the bucket's shapes; `progress` is told each stage.
+        """
 
     def load(self, unet: Any, bucket: Bucket, folder: Path) -> Graph:
         """What `compile` wrote, bound to this UNet's own weights (shared by all buckets)."""

@@ -1,0 +1,182 @@
+"""The bank on its volume: staging folders, publishing by rename, and what a reader accepts."""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from sdxl_runtime.bank.identity import differences
+from sdxl_runtime.bank.manifest import NAME, Manifest, ManifestError, State, digest_of, file_record
+from sdxl_runtime.buckets import Bucket
+from sdxl_runtime.lock import Held, locked
+
+STAGING = ".staging-"
+
+
+class Why(StrEnum):
+    """Why there is no entry to load; the reasons of the condition `BankReady`."""
+
+    MISSING = "Missing"
+    STALE = "Stale"
+    CORRUPT = "Corrupt"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A published entry whose files were verified."""
+
+    folder: Path
+    manifest: Manifest
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """There is no entry that may be loaded; `why` is a sentence."""
+
+    why: str
+    reason: Why = Why.MISSING
+
+
+class Bank:
+    """The writer's side: entries of one identity under `root`. Hold `lock()` while writing."""
+
+    def __init__(self, root: Path, identity: str) -> None:
+        self.root = root
+        self.folder = root / identity
+
+    def lock(self, purpose: str, wait_seconds: float = 300) -> AbstractContextManager[Held]:
+        """One writer per bank, whatever its identity.
+
+        Raises:
+            Failure: `BankLocked`, naming the owner, after `wait_seconds`.
+        """
+        return locked(self.root / ".lock", purpose, wait_seconds)
+
+    def sweep(self) -> int:
+        """Remove what interrupted writers left in staging, of any identity; returns how many folders."""
+        leftovers = [*self.root.glob(f"{STAGING}*"), *self.root.glob(f"*/{STAGING}*")]
+        for leftover in leftovers:
+            shutil.rmtree(leftover)
+        return len(leftovers)
+
+    def entry(self, bucket: Bucket) -> Entry | Missing:
+        """What is published for a bucket, its files verified, whether kept or dropped."""
+        return _read(self.folder / bucket.key)
+
+    @contextmanager
+    def staging(self, bucket: Bucket) -> Iterator[Path]:
+        """An empty folder on the bank's volume; what is not published is gone when the block ends."""
+        folder = self.folder / f"{STAGING}{bucket.key}-{secrets.token_hex(4)}"
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def publish(self, staging: Path, manifest: Manifest) -> Entry:
+        """Write the manifest beside the staged files and rename the folder to the bucket's name.
+
+        A damaged or superseded entry of that name is moved aside first. `manifest.files` must be the staged ones.
+        """
+        content = manifest.to_bytes()
+        (staging / NAME).write_bytes(content)
+        _flush(staging)
+        target = self.folder / manifest.bucket.key
+        if target.exists():
+            aside = self.folder / f"{STAGING}replaced-{secrets.token_hex(4)}"
+            target.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+        staging.rename(target)  # fails where another writer was faster: a folder that is not empty is never replaced
+        _flush_folder(self.folder)
+        return Entry(target, manifest, digest_of(content))
+
+
+def accepted_entry(
+    root: Path | None,
+    accepted_file: Path | None,
+    identity: str,
+    bucket: Bucket,
+    fields: Mapping[str, str] | None = None,
+) -> Entry | Missing:
+    """The bucket's entry, if the operator accepted its digest, it is of this identity and its files are intact.
+
+    `fields` are this process's own identity fields: with them a different identity is explained field by field.
+    """
+    if root is None or not root.is_dir():
+        return Missing(f"there is no bank at {root}" if root else "no bank is configured")
+    if accepted_file is None or not accepted_file.is_file():
+        return Missing("no entry of the bank was accepted yet")
+    try:
+        accepted = json.loads(accepted_file.read_bytes())
+        name, digests = str(accepted["identity"]), dict(accepted["digests"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Missing(f"{accepted_file} cannot be read: {error}", Why.CORRUPT)
+    if name != identity:
+        return Missing(
+            f"the bank was made for identity {name}, this is {identity}{_explain(root / name, fields)}", Why.STALE
+        )
+    if bucket.key not in digests:
+        return Missing(f"the bank holds no kept entry for {bucket.key}")
+    entry = _read(root / identity / bucket.key)
+    if isinstance(entry, Missing):
+        return entry
+    if entry.digest != digests[bucket.key]:
+        return Missing(f"{bucket.key} has digest {entry.digest}, accepted is {digests[bucket.key]}", Why.STALE)
+    if entry.manifest.state is not State.KEPT:
+        return Missing(f"{bucket.key} was dropped: {entry.manifest.why}")
+    if entry.manifest.identity != identity or entry.manifest.bucket != bucket:
+        return Missing(f"{bucket.key} says it is {entry.manifest.bucket.key} of {entry.manifest.identity}", Why.CORRUPT)
+    return entry
+
+
+def _explain(other: Path, fields: Mapping[str, str] | None) -> str:
+    if fields is not None:
+        for path in sorted(other.glob(f"[!.]*/{NAME}")):
+            try:
+                return f": {differences(fields, Manifest.from_bytes(path.read_bytes()).identity_fields)}"
+            except (OSError, ManifestError):
+                continue
+    return ""
+
+
+def _read(folder: Path) -> Entry | Missing:
+    try:
+        content = (folder / NAME).read_bytes()
+        manifest = Manifest.from_bytes(content)
+    except FileNotFoundError:
+        return Missing(f"the bank has no {folder.name}")
+    except (OSError, ManifestError) as error:
+        return Missing(f"the manifest of {folder.name} cannot be read: {error}", Why.CORRUPT)
+    for name, record in manifest.files.items():
+        try:
+            found = file_record(folder / name)
+        except OSError as error:
+            return Missing(f"{folder.name}/{name} cannot be read: {error}", Why.CORRUPT)
+        if found != record:
+            return Missing(f"{folder.name}/{name} is damaged: its sha256 is not the manifest's", Why.CORRUPT)
+    return Entry(folder, manifest, digest_of(content))
+
+
+def _flush(folder: Path) -> None:
+    """Get every file onto the disk before the rename makes it visible: a lost node must not leave a half entry."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir():
+            _flush_folder(path)
+        else:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    _flush_folder(folder)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

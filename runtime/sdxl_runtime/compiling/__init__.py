@@ -1,0 +1,83 @@
+"""The Job that fills the tune bank: compile each bucket, measure it, compare it with eager, keep or drop, publish.
+
+What is published stays: a Job that is stopped at any instant goes on where it was, and only staging is lost.
+"""
+
+import logging
+from typing import Any
+
+from sdxl_runtime.bank import Bank, Entry, Missing, Why, identity
+from sdxl_runtime.buckets import Bucket
+from sdxl_runtime.compiling.result import Maker, SimulatedMaker
+from sdxl_runtime.compiling.writer import Writer
+from sdxl_runtime.device import Device, open_device
+from sdxl_runtime.progress import Progress, served
+from sdxl_runtime.settings import Backend, CompileMode, Settings, SettingsError
+from sdxl_runtime.termination import classify, run
+
+log = logging.getLogger(__name__)
+
+
+def main(settings: Settings) -> int:
+    """Run the Job with `/progress` on the internal port; returns the exit code of docs/contract.md."""
+    progress = Progress()
+    with served(progress, settings.host, settings.internal_port):
+        return run(settings.termination_log, lambda: fill(settings, progress))
+
+
+def fill(settings: Settings, progress: Progress) -> dict[str, Any]:
+    """Make what the bank lacks for the declared buckets; returns the termination message.
+
+    Raises:
+        SettingsError: there is nothing to compile, or nowhere to put it.
+        Failure: a classified failure, with the bucket it happened in.
+    """
+    if settings.bank_path is None:
+        raise SettingsError("SDXL_BANK_PATH is empty; compile needs the tune bank's folder")
+    if not settings.buckets:
+        raise SettingsError("SDXL_BUCKETS is empty; compile needs the buckets to make")
+    if settings.compile_mode is CompileMode.EAGER:
+        raise SettingsError("SDXL_COMPILE_MODE is Eager, which compiles nothing; it must be AheadOfTime")
+    device = open_device(settings.backend)
+    name, fields = identity(settings, device)
+    bank = Bank(settings.bank_path, name)
+    progress.stage("WaitingForLock")
+    with bank.lock(f"compile for identity {name}") as held:
+        swept = bank.sweep()
+        if swept:
+            log.info("removed %d staging folders that interrupted writers left", swept)
+        writer = Writer(settings, bank, held, fields, progress)
+        maker: Maker = (
+            SimulatedMaker(settings.simulated_compile_seconds)
+            if settings.backend is Backend.SIMULATED
+            else _real_maker(settings, device)
+        )
+        entries = [_settle(writer, maker, bucket, index) for index, bucket in enumerate(settings.buckets)]
+    return {
+        "identity": name,
+        "entries": [entry.manifest.summary(entry.digest) for entry in entries],
+        "seconds": round(progress.seconds),
+    }
+
+
+def _settle(writer: Writer, maker: Maker, bucket: Bucket, index: int) -> Entry:
+    """The bucket's entry: the published one where it still decides the question, else a new one."""
+    writer.progress.begin(bucket.key, index + 1, len(writer.settings.buckets))
+    writer.progress.stage("Verifying")
+    present = writer.bank.entry(bucket)
+    if isinstance(present, Entry) and writer.still_right(present.manifest):
+        log.info("%s is already in the bank: %s", bucket.key, present.manifest.state)
+        return present
+    if isinstance(present, Missing) and present.reason is Why.CORRUPT:
+        log.warning("made again: %s", present.why)
+    try:
+        with writer.bank.staging(bucket) as folder:
+            return writer.publish(folder, bucket, maker.make(bucket, folder, writer.progress))
+    except Exception as error:
+        raise classify(error, bucket.key) from error
+
+
+def _real_maker(settings: Settings, device: Device) -> Maker:
+    from sdxl_runtime.compiling.maker import RealMaker  # torch, which the simulated backend does without
+
+    return RealMaker(settings, device)

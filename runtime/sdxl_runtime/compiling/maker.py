@@ -1,0 +1,80 @@
+"""Compile a bucket on a device, and answer with what was measured."""
+
+import time
+from pathlib import Path
+from typing import ClassVar
+
+from sdxl_runtime.buckets import Bucket
+from sdxl_runtime.compiling.measure import GUIDANCE_SCALE, SEED, STEPS, TOLERANCES, difference, interleaved, prompts
+from sdxl_runtime.compiling.result import Made
+from sdxl_runtime.device import Device
+from sdxl_runtime.pipeline import Pipeline, load
+from sdxl_runtime.progress import Progress
+from sdxl_runtime.settings import Settings
+
+
+class RealMaker:
+    """Compiles with the device; the model is loaded once, when the first bucket has to be made."""
+
+    def __init__(self, settings: Settings, device: Device) -> None:
+        self.settings = settings
+        self.device = device
+        self._pipeline: Pipeline | None = None
+
+    def make(self, bucket: Bucket, folder: Path, progress: Progress) -> Made:
+        """Eager warm-up → compile → measure both in turns → compare the latents of a fixed seed and prompt set."""
+        clock = _Clock(progress)
+        clock.enter("Loading")
+        pipeline = self._load()
+        inputs, eager = pipeline.unet_inputs(bucket, SEED), self.device.eager(pipeline.unet)
+        clock.enter("WarmingUp")
+        eager(*inputs)
+        self.device.synchronise()
+        clock.enter("Compiling")
+        self.device.compile(pipeline.unet, bucket, inputs, folder, clock.enter)
+        compiled = self.device.load(pipeline.unet, bucket, folder)
+        clock.enter("Measuring")
+        times = interleaved((eager, compiled), inputs, self.device.synchronise)
+        clock.enter("Comparing")
+        latents = [
+            pipeline.denoise(graph, bucket, prompts(bucket.batch), SEED, STEPS, GUIDANCE_SCALE)
+            for graph in (eager, compiled)
+        ]
+        tolerance = TOLERANCES[str(pipeline.dtype).removeprefix("torch.")]
+        return Made(times[0], times[1], difference(*latents), tolerance, clock.seconds())
+
+    def _load(self) -> Pipeline:
+        if self._pipeline is None:
+            self._pipeline = load(self.settings, self.device)
+        return self._pipeline
+
+
+class _Clock:
+    """Seconds by phase; entering a stage ends the one before."""
+
+    NAMES: ClassVar = {
+        "Loading": "load",
+        "WarmingUp": "warm",
+        "Exporting": "export",
+        "Compiling": "compile",
+        "Measuring": "measure",
+        "Comparing": "compare",
+    }
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._entered: list[tuple[str, float]] = []
+
+    def enter(self, stage: str) -> None:
+        """The next stage starts."""
+        self._progress.stage(stage)
+        self._entered.append((stage, time.monotonic()))
+
+    def seconds(self) -> dict[str, float]:
+        """Ends the last stage."""
+        ends = [*(start for _, start in self._entered[1:]), time.monotonic()]
+        spent: dict[str, float] = {}
+        for (stage, start), end in zip(self._entered, ends, strict=True):
+            name = self.NAMES.get(stage, stage.lower())
+            spent[name] = spent.get(name, 0) + end - start
+        return spent
