@@ -1,0 +1,55 @@
+"""The programs of the operating system that a local cluster uses: checked, and installed where apt is."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+
+from dev.shell import Failed, run, step
+
+# program → the Debian or Ubuntu package that brings it
+CLUSTER = {
+    "containerd": "containerd",
+    "runc": "runc",
+    "iptables": "iptables",
+    "conntrack": "conntrack",
+    "ip": "iproute2",
+    "openssl": "openssl",
+    "nsenter": "util-linux",
+    "sysctl": "procps",
+    "/usr/lib/cni/bridge": "containernetworking-plugins",
+}
+IMAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
+
+
+def require_machine() -> None:
+    """Linux and root: namespaces, mounts and cgroups are made."""
+    if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
+        raise Failed("the local cluster needs Linux on x86_64 or arm64. Elsewhere start Docker, and kind is used instead")
+    if os.geteuid() != 0:
+        raise Failed("the local cluster makes namespaces and mounts: run this as root, or start Docker to use kind instead")
+
+
+def ensure(wanted: dict[str, str]) -> None:
+    """Install the packages of the programs that are missing."""
+    lacking = missing(wanted)
+    if not lacking:
+        return
+    packages = sorted({wanted[program] for program in lacking})
+    if shutil.which("apt-get") is None:
+        raise Failed(f"missing programs: {', '.join(lacking)}. Install what brings them (on Debian: {' '.join(packages)})")
+    with step(f"installing {' '.join(packages)}"):
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        run(["apt-get", "update", "--quiet"], env=quiet, check=False)
+        # no service of these packages may start: the cluster runs its own containerd
+        hold = ["-o", "Dpkg::Use-Pty=0", "--no-install-recommends", "--yes"]
+        run(["apt-get", "install", *hold, *packages], env={**quiet, "RUNLEVEL": "1"})
+    if still := missing(wanted):
+        raise Failed(f"apt installed {' '.join(packages)}, yet these programs are missing: {', '.join(still)}")
+
+
+def missing(wanted: dict[str, str]) -> list[str]:
+    search = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    return [program for program in wanted if shutil.which(program, path=search) is None]
