@@ -96,9 +96,7 @@ def _candidates(request: GenerationRequest, settings: Settings) -> list[Bucket]:
     parsed = parse_size(size)
     if parsed is None:
         sizes = sorted({bucket.size for bucket in settings.buckets})
-        raise RequestError(
-            f"size {shorten(size)} is no size; it must be 'auto' or one of {', '.join(sizes)}", "size"
-        )
+        raise RequestError(f"size {shorten(size)} is no size; it must be 'auto' or one of {', '.join(sizes)}", "size")
     nearest = nearest_sizes(*parsed, settings.buckets)
     raise RequestError(f"size {shorten(size)} is not served here; the nearest are {', '.join(nearest)}", "size")
 

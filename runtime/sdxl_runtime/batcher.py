@@ -34,6 +34,11 @@ class Load:
     in_flight: int
     waiting: int
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is in flight."""
+        return self.in_flight == 0 and self.waiting == 0
+
 
 class Batcher:
     """Tickets from acceptance to the engine. `limit_seconds` of work may wait; safe from any thread."""
@@ -109,16 +114,10 @@ class Batcher:
             self._closed = True
             self._stopped = error or Closed()
             for ticket in (*self._waiting, *self._running):
-                if not ticket.result.done():
-                    ticket.result.set_exception(self._stopped)
+                ticket.fail(self._stopped)
             self._waiting.clear()
             self._running.clear()
             self._changed.notify_all()
-
-    def wait_idle(self, timeout_seconds: float) -> bool:
-        """Wait until nothing waits and nothing is in flight; False where it took too long."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._waiting and not self._running, timeout_seconds)
 
     def load(self) -> Load:
         """The work that is left."""
@@ -134,5 +133,4 @@ class Batcher:
         now = self.clock()
         for ticket in [ticket for ticket in self._waiting if ticket.is_abandoned(now)]:
             self._waiting.remove(ticket)
-            if not ticket.result.done():
-                ticket.result.set_exception(Abandoned())
+            ticket.fail(Abandoned())

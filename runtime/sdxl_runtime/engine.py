@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 
 class Painter(Protocol):
-    """The three stages of a picture on the device. Rows are its own objects; the engine only asks whether they are done."""
+    """The three stages of a picture on the device. Rows are its own; the engine asks whether they are done."""
 
     @property
     def token_limit(self) -> int:
@@ -144,17 +144,16 @@ class Engine:
             try:
                 outcome = self._paint(painter, ticket)
             except Abandoned as error:
-                _settle(ticket, error)
+                ticket.fail(error)
             except Exception as error:
                 failures += 1
                 log.error("a request failed on the device", exc_info=error)
-                _settle(ticket, error)
+                ticket.fail(error)
                 if failures >= _FAILURES_IN_A_ROW:
                     raise
             else:
                 failures = 0
-                if not ticket.result.done():
-                    ticket.result.set_result(outcome)
+                ticket.complete(outcome)
             finally:
                 self._source.finish(ticket)
 
@@ -202,11 +201,6 @@ class _Lap(AbstractContextManager[None]):
 
     def __exit__(self, *exception: object) -> None:
         self._seconds[self._phase] += time.perf_counter() - self._began
-
-
-def _settle(ticket: Ticket, error: Exception) -> None:
-    if not ticket.result.done():
-        ticket.result.set_exception(error)
 
 
 def _timed(painter: Painter, work: Callable[[], _T]) -> tuple[float, _T]:

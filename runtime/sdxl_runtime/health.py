@@ -69,6 +69,11 @@ class Health:
         """The numerics fingerprint; empty until it is known."""
         return self._identity
 
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds of load and warm-up, once they are over."""
+        return dict(self._seconds)
+
     def backend(self, bucket: Bucket) -> str:
         """How a bucket is run: AheadOfTime, Eager or Simulated."""
         return self._buckets[bucket.key].backend

@@ -1,8 +1,9 @@
 """The validated, immutable request, the ticket it waits with, and what comes of it."""
 
+import contextlib
 import threading
 from collections.abc import Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,16 @@ class Ticket:
     def abandon(self) -> None:
         """Nobody waits any more: the engine stops at its next step. Safe from any thread."""
         self._abandoned.set()
+
+    def complete(self, outcome: Outcome) -> None:
+        """Hand over what came of it, unless its end was told already."""
+        with contextlib.suppress(InvalidStateError):
+            self.result.set_result(outcome)
+
+    def fail(self, error: BaseException) -> None:
+        """Tell why nothing comes of it, unless its end was told already."""
+        with contextlib.suppress(InvalidStateError):
+            self.result.set_exception(error)
 
     def is_abandoned(self, now: float) -> bool:
         """Whether somebody still waits at `now`."""

@@ -24,7 +24,9 @@ class Metrics:
         def gauge(name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
             return Gauge(name, text, labels, registry=self._registry)
 
-        self._requests = counter("sdxl_requests_total", "Generation requests by HTTP status; 499: client gone", ("code",))
+        self._requests = counter(
+            "sdxl_requests_total", "Generation requests by HTTP status; 499: client gone", ("code",)
+        )
         self._images = counter("sdxl_images_total", "Pictures returned, by bucket", ("bucket",))
         self._executed = counter("sdxl_evaluations_executed_total", "UNet evaluations executed, per picture and step")
         self._nominal = counter("sdxl_evaluations_nominal_total", "UNet evaluations of finished requests, none skipped")

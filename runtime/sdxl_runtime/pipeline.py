@@ -19,11 +19,10 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.device import Device, Graph
 from sdxl_runtime.jobs import Job
+from sdxl_runtime.layout import check
 from sdxl_runtime.schedulers import Sampler
 from sdxl_runtime.settings import Settings
 from sdxl_runtime.termination import Failure, Reason
-
-_CLASS_NAME = "StableDiffusionXLPipeline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +57,9 @@ class Pipeline:
     def __init__(self, folder: Path, variant: str, device: Device, dtype: torch.dtype) -> None:
         self.device = device
         self.dtype = dtype
-        index = _read_json(folder / "model_index.json")
+        index = json.loads((folder / "model_index.json").read_bytes())
         self._zero_empty_prompt = bool(index.get("force_zeros_for_empty_prompt", True))
-        self.scheduler_config = _read_json(folder / "scheduler" / "scheduler_config.json")
+        self.scheduler_config = json.loads((folder / "scheduler" / "scheduler_config.json").read_bytes())
         weights = {"variant": variant or None, "use_safetensors": True, "local_files_only": True}
         self._tokenizers = tuple(
             CLIPTokenizer.from_pretrained(folder / name, local_files_only=True) for name in ("tokenizer", "tokenizer_2")
@@ -245,19 +244,15 @@ def load(settings: Settings, device: Device) -> Pipeline:
     """Load the model of `settings.model_path` onto a device.
 
     Raises:
-        Failure: there is no such model, or it is none this runtime can serve; the message names what is wrong.
+        Failure: `ModelMissing` or `ModelInvalid`; the message names the file or the property that is wrong.
+        SettingsError: the device cannot run the precision.
     """
     folder = settings.model_path
-    index = folder / "model_index.json"
-    if not index.is_file():
-        raise Failure(Reason.MODEL_MISSING, f"{folder} holds no model: there is no model_index.json")
-    name = _read_json(index).get("_class_name")
-    if name != _CLASS_NAME:
-        raise Failure(Reason.MODEL_INVALID, f"{index} is of class {name!r}; this runtime serves {_CLASS_NAME}")
+    check(folder, settings.model_variant)
     dtype = device.dtype(settings.precision)
     try:
         pipeline = Pipeline(folder, settings.model_variant, device, dtype)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise Failure(Reason.MODEL_INVALID, f"the model in {folder} cannot be loaded: {error}") from error
     config = pipeline.unet.config
     if config.in_channels != 4 or config.time_cond_proj_dim is not None:
@@ -275,15 +270,3 @@ def _place(module: Any, device: torch.device) -> Any:
 
 def _channels(values: Sequence[float], like: torch.Tensor) -> torch.Tensor:
     return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, -1, 1, 1)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise Failure(Reason.MODEL_MISSING, f"{path} is missing") from None
-    except (OSError, ValueError) as error:
-        raise Failure(Reason.MODEL_INVALID, f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise Failure(Reason.MODEL_INVALID, f"{path} is not a JSON object")
-    return content

@@ -33,6 +33,25 @@ _MEANINGLESS: Mapping[str, tuple[tuple[Any, ...], str]] = {
 """Fields of OpenAI's API that have no meaning for SDXL: the values that change nothing, and what to do instead."""
 
 
+EXPECTED: Mapping[str, str] = {
+    "prompt": f"a text of 1 to {LARGEST_TEXT} characters, at most 77 tokens",
+    "model": "a text",
+    "n": "a whole number from 1 to 10",
+    "size": "a text such as 1024x1024, or auto",
+    "quality": "one of auto, low, medium, standard, high, hd",
+    "output_format": "one of png, jpeg, webp",
+    "output_compression": "a whole number from 0 to 100",
+    "user": "a text",
+    "safety_identifier": "a text",
+    "negative_prompt": f"a text of at most {LARGEST_TEXT} characters and 77 tokens",
+    "seed": f"a whole number from 0 to {LARGEST_SEED}",
+    "num_inference_steps": f"a whole number from 1 to {LARGEST_STEPS}",
+    "guidance_scale": f"a number from 0 to {LARGEST_GUIDANCE:g}",
+    "scheduler": f"one of {', '.join(SCHEDULERS)}",
+}
+"""What each field takes, as an error message says it."""
+
+
 class GenerationRequest(BaseModel):
     """The body of `POST /v1/images/generations`. A null member is an absent one."""
 

@@ -1,7 +1,7 @@
 """No accelerator: sleeps a stated time per evaluation and draws a picture that only depends on prompt and seed.
 
-For scaling, gateway and fault tests on small machines. Needs neither model files nor torch. Nothing it shows or measures
-is a result: every response, metric and picture says Simulated.
+For scaling, gateway and fault tests on small machines. Needs neither model files nor torch. Nothing it shows or
+measures is a result: every response, metric and picture says Simulated.
 """
 
 import hashlib
@@ -54,7 +54,14 @@ class SimulatedDevice:
         """Always raises: there is no UNet."""
         _refuse("runs no UNet")
 
-    def compile(self, unet: Any, bucket: Bucket, folder: Path, progress: Callable[[str], None]) -> None:
+    def compile(
+        self,
+        unet: Any,
+        bucket: Bucket,
+        inputs: "tuple[torch.Tensor, ...]",
+        folder: Path,
+        progress: Callable[[str], None],
+    ) -> None:
         """Always raises: there is no UNet."""
         _refuse("compiles nothing")
 
