@@ -54,12 +54,12 @@ class WorkQueue(Generic[K]):
             self._drop_timer(key)
             self._timers[key] = loop.call_at(when, self._ring, key)
 
-    def retry(self, key: K) -> float:
+    def retry(self, key: K, at_least: float = 0.0) -> float:
         """Give the key a turn after its back-off; the seconds are returned."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         # the exponent is bounded because a key that fails for weeks would overflow a float
-        seconds = min(self._backoff * 2.0 ** min(failures, 32), self._backoff_limit)
+        seconds = max(at_least, min(self._backoff * 2.0 ** min(failures, 32), self._backoff_limit))
         self.add_after(key, seconds)
         return seconds
 

@@ -104,6 +104,14 @@ class KubernetesCluster:
         _remember(self._statuses, ref, (wanted, seen))
         _remember(self._seen_statuses, ref, seen)
 
+    async def served_kinds(self, api_version: str) -> frozenset[str]:
+        """The kinds of a group and version that the API server serves now."""
+        try:
+            answer = await self._transport.call("discover", "GET", Ref(api_version, "", "", ""))
+        except NotFound:
+            return frozenset()
+        return frozenset(resource["kind"] for resource in answer["resources"] if "/" not in resource["name"])
+
     async def record(self, regarding: Object, reason: str, message: str, warning: bool, action: str) -> None:
         """Write an Event about an object; the same words within minutes are one. Failing to do so is only logged."""
         await self._recorder.record(regarding, reason, message, warning, action)

@@ -149,12 +149,12 @@ class Transport:
 
 
 def path_of(ref: Ref, subresource: str = "") -> str:
-    """The URL path of an object, or of the collection where the name is empty.
+    """The URL path of an object; of the collection where the name is empty, of the version where the kind is.
 
     Raises:
         ClusterError: the kind is not in `PLURALS`.
     """
-    plural = PLURALS.get((ref.api_version, ref.kind))
+    plural = PLURALS.get((ref.api_version, ref.kind)) if ref.kind else ""
     if plural is None:
         raise KindNotServed(404, "UnknownKind", f"{ref.api_version} {ref.kind} is not in the operator's list of kinds")
     root = "apis" if "/" in ref.api_version else "api"
