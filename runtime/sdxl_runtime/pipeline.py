@@ -13,8 +13,10 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.utils import logging as diffusers_logging
 from PIL import Image
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers.utils import logging as transformers_logging
 
 from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.device import Device, Graph
@@ -83,12 +85,12 @@ class Pipeline:
     @property
     def token_limit(self) -> int:
         """Tokens of a prompt, with its start and its end."""
-        return min(int(tokenizer.model_max_length) for tokenizer in self._tokenizers)
+        return int(min(tokenizer.model_max_length for tokenizer in self._tokenizers))
 
     @property
     def size_multiple(self) -> int:
         """Width and height must be multiples of this many pixels: VAE factor × 2^(UNet levels − 1)."""
-        return self._vae_factor * 2 ** (len(self.unet.config.block_out_channels) - 1)
+        return self._vae_factor * int(2 ** (len(self.unet.config.block_out_channels) - 1))
 
     @property
     def _vae_factor(self) -> int:
@@ -250,6 +252,8 @@ def load(settings: Settings, device: Device) -> Pipeline:
     folder = settings.model_path
     check(folder, settings.model_variant)
     dtype = device.dtype(settings.precision)
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
     try:
         pipeline = Pipeline(folder, settings.model_variant, device, dtype)
     except (OSError, ValueError, KeyError, TypeError) as error:

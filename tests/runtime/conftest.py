@@ -41,13 +41,13 @@ def text_config(vocabulary: int) -> Any:
 
 
 def write_tiny_model(folder: Path) -> None:
-    """diffusers' own dummy components (test_stable_diffusion_xl.py), with a three-level UNet and per-channel latents."""
+    """diffusers' own dummy components, with a three-level UNet and a VAE with mean and deviation per channel."""
     import torch
     from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
     torch.manual_seed(0)
-    vocabulary = [write_tokenizer(folder / name) for name in ("tokenizer", "tokenizer_2")][0]
+    vocabulary = max(write_tokenizer(folder / name) for name in ("tokenizer", "tokenizer_2"))
     CLIPTextModel(text_config(vocabulary)).save_pretrained(folder / "text_encoder")
     CLIPTextModelWithProjection(text_config(vocabulary)).save_pretrained(folder / "text_encoder_2")
     UNet2DConditionModel(

@@ -68,7 +68,7 @@ async def _outcome(service: Service, ticket: Ticket, request: Request) -> Outcom
     gone = asyncio.create_task(_disconnected(request))
     left = ticket.deadline - service.batcher.clock()
     try:
-        await asyncio.wait({result, gone}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((result, gone), timeout=left, return_when=asyncio.FIRST_COMPLETED)
         if result.done():
             return result.result()
         if gone.done():
