@@ -32,7 +32,9 @@ MODEL_LABEL = f"{GROUP}/model"
 BANK_LABEL = f"{GROUP}/bank"
 REVISION_LABEL = f"{GROUP}/revision"
 
-RETRY_ANNOTATION = f"{GROUP}/retry"
+USES_MODEL_LABEL = f"{GROUP}/uses-model"
+USES_BANK_LABEL = f"{GROUP}/uses-bank"
+"""On a Deployment: what its pods mount, and so what must not be deleted."""
 
 MANAGED = {MANAGED_BY: FIELD_MANAGER}
 """The labels by which the watch selects what the operator made."""
@@ -147,6 +149,7 @@ class Reason(StrEnum):
     BUCKET_NOT_DIVISIBLE = "BucketNotDivisible"
     SPEC_INVALID = "SpecInvalid"
     CHILD_REFUSED = "ChildRefused"
+    NAME_TAKEN = "NameTaken"
     WAITING_FOR_MODEL = "WaitingForModel"
     WAITING_FOR_BANK = "WaitingForBank"
     FETCHING = "Fetching"
@@ -192,6 +195,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.BUCKET_NOT_DIVISIBLE: "A bucket's size does not divide by what the model needs; the message has the next.",
     Reason.SPEC_INVALID: "The stored spec does not fit this operator; the message names the field.",
     Reason.CHILD_REFUSED: "The API server refused an object made for this one; the message is the server's own.",
+    Reason.NAME_TAKEN: "An object of the needed name exists and was not made for this one; rename one of them.",
     Reason.WAITING_FOR_MODEL: "The model is not on its volume yet.",
     Reason.WAITING_FOR_BANK: "The tune bank does not have every declared bucket yet.",
     Reason.FETCHING: "The fetch Job is at work.",

@@ -1,0 +1,93 @@
+"""Whether a spec can be carried out: the checks that CEL cannot make, because they need other objects. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from sdxl_operator.api.profile import ProfileSpec
+from sdxl_operator.api.service import ServiceSpec
+from sdxl_operator.naming import Object, Reason
+from sdxl_operator.plan.resolved import Resolved
+from sdxl_operator.status.conditions import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a spec cannot be carried out, with as much of it as could be read."""
+
+    finding: Finding
+    spec: ServiceSpec
+
+
+UNREADABLE = ServiceSpec.model_validate(
+    {"model": {"source": "demo://shapes"}, "buckets": [{"width": 64, "height": 64}], "replicas": 0}
+)
+"""Stands in for a spec that cannot be parsed; none of it is carried out."""
+
+
+def accept(service: Mapping[str, Any], profiles: Sequence[Object]) -> Resolved | Refusal:
+    """The service with its profile, or the first reason against it."""
+    metadata = service["metadata"]
+    try:
+        spec = ServiceSpec.model_validate(service["spec"])
+    except ValidationError as error:
+        return Refusal(Finding(False, Reason.SPEC_INVALID, sentence(error, "spec"), stalled=True), UNREADABLE)
+    profile = _profile(spec, metadata["namespace"], profiles)
+    if isinstance(profile, Finding):
+        return Refusal(profile, spec)
+    return Resolved(metadata["namespace"], metadata["name"], spec, profile)
+
+
+def divisible(spec: ServiceSpec, model_status: Mapping[str, Any]) -> Finding:
+    """Whether every bucket divides by what the model needs; that is known once the model was fetched."""
+    multiple = model_status.get("sizeMultiple")
+    if not multiple:
+        return Finding(True, Reason.ACCEPTED)
+    wrong = [bucket for bucket in spec.buckets if bucket.width % multiple or bucket.height % multiple]
+    if not wrong:
+        return Finding(True, Reason.ACCEPTED)
+    parts = [f"{b.width}x{b.height} (nearest: {', '.join(_nearest(b.width, b.height, multiple))})" for b in wrong]
+    text = f"this model needs widths and heights that are multiples of {multiple}; not so: {'; '.join(parts)}"
+    return Finding(False, Reason.BUCKET_NOT_DIVISIBLE, text, stalled=True)
+
+
+def _nearest(width: int, height: int, multiple: int) -> list[str]:
+    below = (max(width // multiple, 1) * multiple, max(height // multiple, 1) * multiple)
+    above = (-(-width // multiple) * multiple, -(-height // multiple) * multiple)
+    return [f"{w}x{h}" for w, h in dict.fromkeys((below, above))]
+
+
+def _profile(spec: ServiceSpec, namespace: str, profiles: Sequence[Object]) -> ProfileSpec | Finding:
+    wanted = spec.accelerator.profile
+    by_name = {item["metadata"]["name"]: item for item in profiles}
+    if wanted not in by_name:
+        known = ", ".join(sorted(by_name)) or "none: an admin makes them"
+        text = f"there is no AcceleratorProfile {wanted!r}; there are: {known}"
+        return Finding(False, Reason.PROFILE_NOT_FOUND, text, stalled=True)
+    try:
+        profile = ProfileSpec.model_validate(by_name[wanted]["spec"])
+    except ValidationError as error:
+        text = f"AcceleratorProfile {wanted}: {sentence(error, 'spec')}"
+        return Finding(False, Reason.PROFILE_INVALID, text, stalled=True)
+    if profile.allowed_namespaces and namespace not in profile.allowed_namespaces:
+        text = f"AcceleratorProfile {wanted} is for the namespaces {', '.join(profile.allowed_namespaces)}"
+        return Finding(False, Reason.PROFILE_NOT_ALLOWED, text, stalled=True)
+    if profile.resource is None and spec.accelerator.count > 1:
+        text = (
+            f"spec.accelerator.count is {spec.accelerator.count}, but profile {wanted} has no resource to count: use 1"
+        )
+        return Finding(False, Reason.ACCELERATOR_COUNT_INVALID, text, stalled=True)
+    return profile
+
+
+def sentence(error: ValidationError, root: str) -> str:
+    """A pydantic error with the field's path as a user writes it."""
+    parts = [
+        f"{'.'.join((root, *(str(part) for part in item['loc'])))}: {item['msg']} (it is {item['input']!r})"
+        if not isinstance(item["input"], dict | BaseModel)
+        else f"{'.'.join((root, *(str(part) for part in item['loc'])))}: {item['msg']}"
+        for item in error.errors()
+    ]
+    return "; ".join(parts)

@@ -1,0 +1,121 @@
+"""The SDXLTuneBank of a service, and what a bank makes: the compile Job and the list of accepted digests."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sdxl_operator import naming
+from sdxl_operator.api.profile import ProfileSpec
+from sdxl_operator.api.service import Bucket, ServiceSpec
+from sdxl_operator.naming import Object
+from sdxl_operator.plan import job
+from sdxl_operator.plan.pod import (
+    BANK_PATH,
+    INTERNAL_PORT,
+    PORTS,
+    buckets_json,
+    claim_mounts,
+    environment,
+    on_accelerator,
+    pod_spec,
+    requirements,
+)
+from sdxl_operator.plan.resolved import Resolved, claim_name, model_path
+
+ACCEPTED_FILE = "accepted.json"
+
+
+def build(service: Resolved) -> Object | None:
+    """The SDXLTuneBank that a service compiles into; owned by nobody, because it outlives the service."""
+    spec, name = service.bank, service.bank_name
+    if spec is None or name is None:
+        return None
+    return {
+        "apiVersion": naming.API_VERSION,
+        "kind": naming.BANK,
+        "metadata": {"name": name, "namespace": service.namespace, "labels": naming.labels("bank", name)},
+        "spec": spec,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What the services that use a bank ask of it."""
+
+    buckets: tuple[Bucket, ...]
+    deadline_seconds: int
+    resources: Object
+    pull_secrets: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, users: Sequence[ServiceSpec]) -> "Demand":
+        """The union of the users' buckets, the longest deadline, and the first user's resources that say anything."""
+        buckets = {bucket for user in users for bucket in user.buckets}
+        asked = [user.compile.resources for user in users] + [user.server.resources for user in users]
+        return cls(
+            buckets=tuple(sorted(buckets, key=lambda item: (item.width * item.height, item.width, item.batch))),
+            deadline_seconds=max((user.compile.tuning.active_deadline_seconds for user in users), default=0),
+            resources=requirements(*asked),
+            pull_secrets=tuple(sorted({secret.name for user in users for secret in user.server.image_pull_secrets})),
+        )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The buckets' names."""
+        return tuple(naming.bucket_key(bucket.model_dump()) for bucket in self.buckets)
+
+
+def compile_job(bank: Mapping[str, Any], profile: ProfileSpec, demand: Demand, model: Mapping[str, Any]) -> Object:
+    """The Job that compiles and measures every bucket in demand; buckets that are there already cost it nothing."""
+    name, spec = bank["metadata"]["name"], bank["spec"]
+    volumes, mounts = claim_mounts(
+        [
+            (claim_name(model["spec"].get("volume") or {}, spec["model"]["name"]), "/models", True),
+            (claim_name(spec.get("volume") or {}, name), "/bank", False),
+        ]
+    )
+    container: Object = {
+        "name": "compile",
+        "image": spec["image"],
+        "imagePullPolicy": profile.image_pull_policy,
+        "args": ["compile"],
+        "ports": PORTS[1:],
+        "env": environment(
+            {
+                "SDXL_BACKEND": profile.backend.value,
+                "SDXL_MODEL_PATH": model_path(spec["model"]["source"], spec["model"]["name"]),
+                "SDXL_MODEL_VARIANT": spec["model"].get("variant", ""),
+                "SDXL_MODEL_DIGEST": model["status"]["digest"],
+                "SDXL_BUCKETS": buckets_json(demand.buckets),
+                "SDXL_PRECISION": spec["precision"],
+                "SDXL_COMPILE_MODE": spec["compile"]["mode"],
+                "SDXL_MINIMUM_SPEEDUP_PERCENT": spec["compile"]["minimumSpeedupPercent"],
+                "SDXL_BANK_PATH": BANK_PATH,
+                "SDXL_INTERNAL_PORT": INTERNAL_PORT,
+            }
+        ),
+        "resources": demand.resources,
+        "volumeMounts": mounts,
+    }
+    pod = on_accelerator(pod_spec(container, volumes, "Never"), profile, spec["acceleratorCount"])
+    if demand.pull_secrets:
+        pod["imagePullSecrets"] = [{"name": secret} for secret in demand.pull_secrets]
+    return job.build(bank, naming.BANK_LABEL, "compile", pod, demand.deadline_seconds)
+
+
+def accepted(bank: Mapping[str, Any], identity: str, entries: Iterable[Mapping[str, Any]]) -> Object:
+    """The ConfigMap by which serving pods know the digests they may load."""
+    name = bank["metadata"]["name"]
+    digests = {entry["key"]: entry["digest"] for entry in entries if entry["state"] == "Kept"}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": f"{name}-accepted",
+            "namespace": bank["metadata"]["namespace"],
+            "labels": {**naming.labels("bank", name), naming.BANK_LABEL: name},
+            "ownerReferences": [naming.owner_reference(bank)],
+        },
+        "data": {ACCEPTED_FILE: json.dumps({"identity": identity, "digests": digests}, sort_keys=True)},
+    }

@@ -1,0 +1,120 @@
+"""The pod template of a replica: what a revision freezes."""
+
+from sdxl_operator import naming
+from sdxl_operator.naming import Object
+from sdxl_operator.plan.pod import (
+    ACCEPTED_PATH,
+    BANK_PATH,
+    INTERNAL_PORT,
+    PORTS,
+    PUBLIC_PORT,
+    buckets_json,
+    claim_mounts,
+    environment,
+    on_accelerator,
+    pod_spec,
+    requirements,
+)
+from sdxl_operator.plan.resolved import Resolved, claim_name, model_path
+
+ENDPOINT_REMOVAL_SECONDS = 5
+"""`preStop` sleeps this long: endpoints and proxies have forgotten the pod by then, so no new request arrives."""
+
+PROBE_SECONDS = 5
+
+
+def template(service: Resolved, model_digest: str) -> Object:
+    """The pod template; `model_digest` is what the fetch Job measured."""
+    spec, profile = service.spec, service.profile
+    claims = [(claim_name(service.model["volume"], service.model_name), "/models", True)]
+    if service.bank is not None and service.bank_name is not None:
+        claims.append((claim_name(service.bank["volume"], service.bank_name), "/bank", True))
+    volumes, mounts = claim_mounts(claims)
+    if service.bank_name is not None:
+        volumes = [*volumes, {"name": "accepted", "configMap": {"name": f"{service.bank_name}-accepted"}}]
+        mounts = [*mounts, {"name": "accepted", "mountPath": ACCEPTED_PATH, "readOnly": True}]
+    container: Object = {
+        "name": "server",
+        "image": profile.image,
+        "imagePullPolicy": profile.image_pull_policy,
+        "args": ["serve"],
+        "ports": PORTS,
+        "env": [
+            *({"name": item.name, "value": item.value} for item in spec.server.env),
+            *environment(_settings(service, model_digest)),
+        ],
+        "resources": requirements(spec.server.resources),
+        "volumeMounts": mounts,
+        "lifecycle": {"preStop": {"sleep": {"seconds": ENDPOINT_REMOVAL_SECONDS}}},
+        **_probes(profile.startup_budget_seconds),
+    }
+    pod = on_accelerator(pod_spec(container, volumes, "Always"), profile, spec.accelerator.count)
+    # 30 s beyond the drain: preStop's sleep, and the process's own way out
+    pod["terminationGracePeriodSeconds"] = spec.rollout.drain_timeout_seconds + 30
+    if spec.server.priority_class_name:
+        pod["priorityClassName"] = spec.server.priority_class_name
+    if spec.server.image_pull_secrets:
+        pod["imagePullSecrets"] = [{"name": secret.name} for secret in spec.server.image_pull_secrets]
+    return {"metadata": _metadata(service), "spec": pod}
+
+
+def _metadata(service: Resolved) -> Object:
+    labels = {
+        **service.spec.server.labels,
+        **service.profile.pod_labels,
+        **naming.labels("server", service.name),
+        naming.SERVICE_LABEL: service.name,
+    }
+    annotations = {**service.spec.server.annotations, **service.profile.pod_annotations}
+    return {"labels": labels, **({"annotations": annotations} if annotations else {})}
+
+
+def _settings(service: Resolved, model_digest: str) -> dict[str, object]:
+    spec = service.spec
+    settings: dict[str, object] = {
+        "SDXL_BACKEND": service.profile.backend.value,
+        "SDXL_MODEL_NAME": service.name,
+        "SDXL_MODEL_PATH": model_path(spec.model.source, service.model_name),
+        "SDXL_MODEL_VARIANT": spec.model.variant,
+        "SDXL_MODEL_DIGEST": model_digest,
+        "SDXL_BUCKETS": buckets_json(spec.buckets),
+        "SDXL_PRECISION": spec.precision.value,
+        "SDXL_COMPILE_MODE": service.compile_mode,
+        "SDXL_QUEUE_LIMIT_SECONDS": spec.server.queue_limit_seconds,
+        "SDXL_REQUEST_TIMEOUT_SECONDS": spec.server.request_timeout_seconds,
+        "SDXL_DRAIN_TIMEOUT_SECONDS": spec.rollout.drain_timeout_seconds,
+        "SDXL_DEFAULT_STEPS": spec.server.defaults.num_inference_steps,
+        "SDXL_DEFAULT_GUIDANCE_SCALE": spec.server.defaults.guidance_scale,
+        "SDXL_DEFAULT_SCHEDULER": spec.server.defaults.scheduler.value,
+        "SDXL_PORT": PUBLIC_PORT,
+        "SDXL_INTERNAL_PORT": INTERNAL_PORT,
+    }
+    if service.bank_name is not None:
+        settings |= {"SDXL_BANK_PATH": BANK_PATH, "SDXL_BANK_ACCEPTED": f"{ACCEPTED_PATH}/accepted.json"}
+    return settings
+
+
+def _probes(startup_budget_seconds: int) -> Object:
+    def get(path: str) -> Object:
+        return {"path": path, "port": "internal"}
+
+    return {
+        "startupProbe": {
+            "httpGet": get("/readyz"),
+            "periodSeconds": PROBE_SECONDS,
+            "timeoutSeconds": 2,
+            "failureThreshold": -(-startup_budget_seconds // PROBE_SECONDS),
+        },
+        "readinessProbe": {
+            "httpGet": get("/readyz"),
+            "periodSeconds": PROBE_SECONDS,
+            "timeoutSeconds": 2,
+            "failureThreshold": 2,
+        },
+        "livenessProbe": {
+            "httpGet": get("/healthz"),
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+            "failureThreshold": 6,
+        },
+    }

@@ -1,0 +1,186 @@
+"""A turn for an SDXLService: accepted → model → bank → revision → replicas, and what was seen of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sdxl_operator import naming
+from sdxl_operator.accept import Refusal, accept, divisible
+from sdxl_operator.naming import Key, Object, Reason, Ref
+from sdxl_operator.plan import bank as plan_bank
+from sdxl_operator.plan import deployment, disruption, replica, revision
+from sdxl_operator.plan import model as plan_model
+from sdxl_operator.plan import service as plan_service
+from sdxl_operator.plan.resolved import Resolved
+from sdxl_operator.reconcile.children import FINAL, REFUSALS, NotOurs, apply_owned, is_owned
+from sdxl_operator.reconcile.context import POLL, Context, Requeue
+from sdxl_operator.reconcile.observe import answers, pods_of
+from sdxl_operator.reconcile.publish import publish
+from sdxl_operator.status import bank as bank_status
+from sdxl_operator.status import model as model_status
+from sdxl_operator.status import service as service_status
+from sdxl_operator.status.conditions import Finding
+from sdxl_operator.status.service import View
+
+
+@dataclass(frozen=True, slots=True)
+class Revisions:
+    """The stored revisions of a service and the one its Deployment runs."""
+
+    stored: Sequence[Object]
+    running: Object | None
+
+
+async def reconcile_service(service: Object, context: Context) -> Requeue | None:
+    """Bring a service one step nearer to its spec."""
+    revisions = await _revisions(service, context)
+    profiles = await context.cluster.list(naming.API_VERSION, naming.PROFILE)
+    verdict = accept(service, profiles)
+    if isinstance(verdict, Refusal):
+        view = await _observe(service, View(verdict.spec, (), verdict.finding), context)
+        await publish(service, service_status.build(service, view, context.now()), context)
+        return Requeue(POLL * 20)
+    # What a completed revision froze stays as it was, whatever became of its profile.
+    frozen = revision.stored_for(verdict, revisions.stored)
+    wanted = verdict if frozen is None else replace(verdict, profile=revision.stored_profile(frozen))
+    view = await _prepare(wanted, verdict, context)
+    if view.accepted.holds:
+        view = await _roll_out(service, wanted, frozen, revisions, view, verdict, context)
+    view = await _observe(service, view, context)
+    status = service_status.build(service, view, context.now())
+    await publish(service, status, context, _children_keys(wanted))
+    await _complete(service, revisions, view, status, context)
+    ready = next(item for item in status["conditions"] if item["type"] == naming.Condition.READY.value)
+    return None if ready["status"] == "True" or wanted.spec.suspend else Requeue(POLL)
+
+
+async def forget_service(key: Key, context: Context) -> None:
+    """A service went: its children follow by garbage collection, and what it used learns that it lost a user."""
+    for kind in (naming.MODEL, naming.BANK):
+        for obj in await context.cluster.list(naming.API_VERSION, kind, key.namespace):
+            context.enqueue(Key(kind, key.namespace, obj["metadata"]["name"]))
+
+
+def _children_keys(service: Resolved) -> list[Key]:
+    keys = [Key(naming.MODEL, service.namespace, service.model_name)]
+    if service.bank_name is not None:
+        keys.append(Key(naming.BANK, service.namespace, service.bank_name))
+    return keys
+
+
+async def _revisions(service: Object, context: Context) -> Revisions:
+    metadata = service["metadata"]
+    labels = {**naming.MANAGED, naming.SERVICE_LABEL: metadata["name"]}
+    found = await context.cluster.list("apps/v1", "ControllerRevision", metadata["namespace"], labels)
+    stored = [item for item in found if is_owned(item, service)]
+    live = await context.cluster.get(Ref("apps/v1", "Deployment", metadata["namespace"], metadata["name"]))
+    name = (live["metadata"].get("labels") or {}).get(naming.REVISION_LABEL) if live else None
+    return Revisions(stored, next((item for item in stored if item["metadata"]["name"] == name), None))
+
+
+async def _prepare(wanted: Resolved, live: Resolved, context: Context) -> View:
+    """See to the model and the bank, and learn from the model whether the buckets divide."""
+    view = View(wanted.spec, wanted.bucket_keys, Finding(True, Reason.ACCEPTED))
+    view = replace(view, model_name=wanted.model_name, bank_name=wanted.bank_name, url=plan_service.url(wanted))
+    try:
+        model = await context.cluster.apply(plan_model.build(wanted))
+        view = replace(view, model=model, accepted=divisible(live.spec, model.get("status") or {}))
+        wanted_bank = plan_bank.build(wanted)
+        if wanted_bank is not None and view.accepted.holds:
+            view = replace(view, bank=await context.cluster.apply(wanted_bank))
+    except FINAL as error:
+        view = replace(view, accepted=Finding(False, Reason.CHILD_REFUSED, str(error), stalled=True))
+    return view
+
+
+async def _roll_out(
+    service: Object,
+    wanted: Resolved,
+    frozen: Object | None,
+    revisions: Revisions,
+    view: View,
+    live: Resolved,
+    context: Context,
+) -> View:
+    """Apply the Deployment: of the wanted revision once model and bank are there, of the running one until then."""
+    digest = ((view.model or {}).get("status") or {}).get("digest")
+    target = frozen
+    newer = False
+    if digest:
+        fresh = revision.build(service, live, replica.template(live, digest), revision.next_number(revisions.stored))
+        if frozen is not None:
+            newer = fresh["data"]["template"] != frozen["data"]["template"]
+        else:
+            target = _same(fresh, revisions.stored) or fresh
+    prepared = target is not None and _is_prepared(wanted, view)
+    running = target if prepared else revisions.running
+    view = replace(view, newer_template=newer, updated_revision=target["metadata"]["name"] if target else None)
+    if running is None:
+        return view
+    try:
+        if prepared and target is not None:
+            await apply_owned(context.cluster, _own_fields(target), service)
+        for child in (plan_service.build(service, wanted), disruption.build(service, wanted)):
+            await apply_owned(context.cluster, child, service)
+        live_deployment = await apply_owned(context.cluster, deployment.build(service, wanted, running), service)
+    except REFUSALS as error:
+        reason = Reason.NAME_TAKEN if isinstance(error, NotOurs) else Reason.CHILD_REFUSED
+        return replace(view, trouble=Finding(False, reason, str(error), stalled=True))
+    return replace(view, deployment=live_deployment)
+
+
+def _same(fresh: Object, stored: Sequence[Object]) -> Object | None:
+    name = fresh["metadata"]["name"]
+    return next((item for item in stored if item["metadata"]["name"] == name), None)
+
+
+def _is_prepared(service: Resolved, view: View) -> bool:
+    if not model_status.is_present((view.model or {}).get("status") or {}):
+        return False
+    if service.bank_name is None:
+        return True
+    status = (view.bank or {}).get("status") or {}
+    return set(service.bucket_keys) <= bank_status.finished_keys(status)
+
+
+def _own_fields(stored: Object) -> Object:
+    """A stored revision with the fields that an apply may send."""
+    metadata = stored["metadata"]
+    kept = {name: metadata[name] for name in ("name", "namespace", "labels", "ownerReferences")}
+    annotations = metadata.get("annotations")
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "ControllerRevision",
+        "metadata": {**kept, **({"annotations": annotations} if annotations else {})},
+        "revision": stored["revision"],
+        "data": stored["data"],
+    }
+
+
+async def _observe(service: Object, view: View, context: Context) -> View:
+    """Add what the replicas' pods say."""
+    metadata = service["metadata"]
+    if view.deployment is None and view.trouble is None:
+        live = await context.cluster.get(Ref("apps/v1", "Deployment", metadata["namespace"], metadata["name"]))
+        view = replace(view, deployment=live if live is not None and is_owned(live, service) else None)
+    labels = {naming.SERVICE_LABEL: metadata["name"], naming.COMPONENT: "server"}
+    observed = await pods_of(context, metadata["namespace"], labels, None)
+    said = await answers(context.runtime.readiness, observed.pods)
+    selector = f"{naming.SERVICE_LABEL}={metadata['name']}"
+    current = ((service.get("status") or {}).get("revision") or {}).get("current")
+    return replace(view, observed=observed, readiness=said, selector=selector, current_revision=current)
+
+
+async def _complete(service: Object, revisions: Revisions, view: View, status: Object, context: Context) -> None:
+    """Remember that a rollout finished, and let go of the oldest revisions."""
+    done = next(item for item in status["conditions"] if item["type"] == naming.Condition.PROGRESSING.value)
+    if done["reason"] != Reason.ROLLED_OUT.value or view.wanted == 0 or view.deployment is None:
+        return
+    name = view.deployment["metadata"]["labels"].get(naming.REVISION_LABEL)
+    stored = next((item for item in revisions.stored if item["metadata"]["name"] == name), None)
+    if stored is not None and not revision.completed(stored):
+        own = _own_fields(stored)
+        own["metadata"]["annotations"] = {revision.COMPLETED_ANNOTATION: "true"}
+        await context.cluster.apply(own)
+    in_use = {name, view.updated_revision, (status.get("revision") or {}).get("current")}
+    for old in revision.surplus(revisions.stored, {item for item in in_use if item}):
+        await context.cluster.delete(Ref.of({**old, "apiVersion": "apps/v1", "kind": "ControllerRevision"}))

@@ -1,0 +1,1 @@
+"""What was observed → conditions, in ordered checks. Pure: the time is an argument."""

@@ -1,0 +1,114 @@
+"""The status of an SDXLTuneBank."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sdxl_operator.naming import Condition, Object, Reason
+from sdxl_operator.status.conditions import Finding, conditions
+from sdxl_operator.status.usage import Usage
+from sdxl_operator.status.work import Standing, Words
+
+WORDS = Words(
+    component="compile",
+    at_work=Reason.COMPILING,
+    failed=Reason.COMPILE_FAILED,
+    memory_field="spec.compile.resources.limits.memory of the service",
+    deadline_field="spec.compile.tuning.activeDeadlineSeconds of the service",
+)
+
+FINISHED = ("Kept", "Dropped")
+
+
+def finished_keys(status: Mapping[str, Any]) -> set[str]:
+    """The buckets that were compiled and measured."""
+    return {entry["key"] for entry in status.get("entries") or [] if entry["state"] in FINISHED}
+
+
+def entries_from(result: Mapping[str, Any]) -> list[Object]:
+    """What the compile Job reported, as entries of status."""
+    return [
+        {
+            "key": item["bucket"],
+            **{name: item[name] for name in ("state", "digest", "speedupPercent") if item.get(name) is not None},
+            **{name: round(item[name]) for name in ("eagerMilliseconds", "compiledMilliseconds") if item.get(name)},
+            **({"why": item["why"]} if item.get("why") else {}),
+        }
+        for item in result.get("entries") or []
+    ]
+
+
+def without_other_identity(bank: Object, standing: Standing | None) -> Object:
+    """The bank without what was measured under another identity: another driver or image made another bank of it."""
+    new = (standing.result or {}).get("identity") if standing else None
+    status = bank.get("status") or {}
+    if new is None or status.get("identity") in (None, new):
+        return bank
+    return {**bank, "status": {name: value for name, value in status.items() if name != "entries"}}
+
+
+def merged(
+    previous: Sequence[Object], new: Iterable[Object], wanted: Iterable[str], at_work: str | None
+) -> list[Object]:
+    """Entries by key: what was measured last, and Pending or Compiling for what is wanted and not there."""
+    entries = {entry["key"]: entry for entry in previous if entry["state"] in FINISHED}
+    entries |= {entry["key"]: entry for entry in new}
+    for key in wanted:
+        entries.setdefault(key, {"key": key, "state": "Compiling" if key == at_work else "Pending"})
+    return list(entries.values())
+
+
+def progress_message(progress: Mapping[str, Any] | None) -> str:
+    """A sentence from the Job's own account, empty if it gave none."""
+    if not progress or not progress.get("total"):
+        return ""
+    bucket = (
+        f"bucket {progress['index']} of {progress['total']}, {progress['bucket']}" if progress.get("bucket") else ""
+    )
+    return ": ".join(part for part in (str(progress.get("stage", "")), bucket) if part)
+
+
+def build(
+    bank: Mapping[str, Any],
+    standing: Standing | None,
+    progress: Mapping[str, Any] | None,
+    wanted: Sequence[str],
+    usage: Usage,
+    claim: str,
+    now: datetime,
+) -> Object:
+    """The status; `standing` is None where every wanted bucket is there, or nobody wants any."""
+    previous = bank.get("status") or {}
+    result = standing.result if standing and standing.result else {}
+    entries = merged(
+        previous.get("entries") or [], entries_from(result), wanted, str((progress or {}).get("bucket") or "") or None
+    )
+    done = {entry["key"] for entry in entries if entry["state"] in FINISHED}
+    finding = _finding(standing, progress, set(wanted) - done)
+    status: Object = {"claimName": claim, **usage.to_status(), "entries": entries}
+    if identity := result.get("identity") or previous.get("identity"):
+        status["identity"] = identity
+    seconds = standing.seconds if standing and standing.seconds is not None else previous.get("compileSeconds")
+    if seconds is not None:
+        status["compileSeconds"] = seconds
+    if standing is not None and standing.result is None:
+        failure = standing.failure or previous.get("lastFailure")
+        status |= {"failures": standing.failures} | ({"lastFailure": failure} if failure else {})
+    generation = int(bank["metadata"]["generation"])
+    found = conditions({Condition.READY: finding}, previous.get("conditions") or [], generation, now)
+    return {
+        "observedGeneration": generation,
+        "conditions": found,
+        "summary": f"{len(done)}/{len(entries)}",
+        **status,
+    }
+
+
+def _finding(standing: Standing | None, progress: Mapping[str, Any] | None, missing: set[str]) -> Finding:
+    if not missing:
+        return Finding(True, Reason.COMPILED)
+    if standing is None or standing.result is not None:
+        return Finding(False, Reason.COMPILING, f"{', '.join(sorted(missing))} to be compiled")
+    if standing.finding.reason is Reason.COMPILING:
+        return Finding(False, Reason.COMPILING, progress_message(progress) or standing.finding.message)
+    return standing.finding

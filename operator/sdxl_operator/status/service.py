@@ -1,0 +1,191 @@
+"""The status of an SDXLService: ordered checks over what was observed; the first that fails explains `Ready`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sdxl_operator.api.service import ServiceSpec
+from sdxl_operator.naming import Condition, Object, Reason
+from sdxl_operator.status.buckets import bucket_rows, cold_start
+from sdxl_operator.status.conditions import Finding, conditions, first_failing
+from sdxl_operator.status.pods import Observed, condition_of, ending, is_ready, is_running, waiting
+
+MEMORY_FIELD = "spec.server.resources.limits.memory"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that one pass saw of a service."""
+
+    spec: ServiceSpec
+    bucket_keys: tuple[str, ...]
+    accepted: Finding
+    url: str = ""
+    selector: str = ""
+    model_name: str | None = None
+    model: Object | None = None
+    bank_name: str | None = None
+    bank: Object | None = None
+    current_revision: str | None = None
+    updated_revision: str | None = None
+    newer_template: bool = False
+    deployment: Object | None = None
+    observed: Observed = field(default_factory=Observed)
+    readiness: Mapping[str, Object] = field(default_factory=dict)
+    """Pod name → what its /readyz says."""
+    trouble: Finding | None = None
+    """The API server refused a child."""
+
+    @property
+    def wanted(self) -> int:
+        """Replicas asked for."""
+        return 0 if self.spec.suspend else self.spec.replicas
+
+    @property
+    def ready_pods(self) -> list[Object]:
+        """Replicas that answer, oldest first."""
+        return [pod for pod in self.observed.pods if is_ready(pod)]
+
+
+def build(service: Mapping[str, Any], view: View, now: datetime) -> Object:
+    """The status."""
+    previous = service.get("status") or {}
+    generation = int(service["metadata"]["generation"])
+    found = conditions(_findings(view), previous.get("conditions") or [], generation, now)
+    deployment = (view.deployment or {}).get("status") or {}
+    buckets = bucket_rows(view.bucket_keys, view.bank, view.ready_pods or view.observed.pods, view.readiness, previous)
+    ready_buckets = sum(1 for row in buckets if row["state"] == "Ready")
+    status: Object = {
+        "observedGeneration": generation,
+        "conditions": found,
+        "replicas": int(deployment.get("replicas", 0)),
+        "readyReplicas": int(deployment.get("readyReplicas", 0)),
+        "selector": view.selector,
+        "buckets": buckets,
+        "bucketSummary": f"{ready_buckets}/{len(buckets)}",
+    }
+    revision = {"current": view.current_revision, "updated": view.updated_revision}
+    optional: Object = {
+        "url": view.url if view.deployment else None,
+        "model": view.model_name,
+        "bank": view.bank_name,
+        "revision": {name: value for name, value in revision.items() if value},
+        "coldStart": cold_start(view.ready_pods, view.readiness, view.bank) or previous.get("coldStart"),
+        "lastFailure": _last_failure(view) or previous.get("lastFailure"),
+    }
+    return status | {name: value for name, value in optional.items() if value}
+
+
+def _findings(view: View) -> dict[Condition, Finding]:
+    accepted, model, bank, rollout = view.accepted, _model(view), _bank(view), _rollout(view)
+    available = _available(view)
+    ready = first_failing((accepted, model, bank, rollout), Finding(True, Reason.READY))
+    if ready.holds and view.wanted == 0:
+        ready = rollout if view.spec.suspend else Finding(True, Reason.SCALED_TO_ZERO)
+    findings = {
+        Condition.READY: ready,
+        Condition.ACCEPTED: accepted,
+        Condition.MODEL_READY: model,
+        Condition.BANK_READY: bank,
+        Condition.AVAILABLE: available,
+        Condition.PROGRESSING: Finding(not rollout.holds and not rollout.stalled, rollout.reason, rollout.message),
+    }
+    if view.newer_template:
+        findings[Condition.UPDATE_AVAILABLE] = Finding(True, Reason.NEWER_TEMPLATE)
+    return findings
+
+
+def _model(view: View) -> Finding:
+    if not view.accepted.holds and view.model is None:
+        return Finding(False, Reason.WAITING_FOR_MODEL, "the spec is not accepted yet")
+    return _of_child(view.model, Finding(False, Reason.WAITING_FOR_MODEL))
+
+
+def _bank(view: View) -> Finding:
+    if view.bank_name is None:
+        return Finding(True, Reason.NOT_NEEDED) if view.accepted.holds else Finding(False, Reason.WAITING_FOR_BANK)
+    entries = {entry["key"] for entry in _entries(view.bank) if entry["state"] in ("Kept", "Dropped")}
+    if set(view.bucket_keys) <= entries:
+        return Finding(True, Reason.COMPILED)
+    child = _of_child(view.bank, Finding(False, Reason.WAITING_FOR_BANK))
+    return Finding(False, Reason.WAITING_FOR_BANK, child.message) if child.holds else child
+
+
+def _of_child(child: Mapping[str, Any] | None, otherwise: Finding) -> Finding:
+    """A model's or bank's own Ready condition, in its own words."""
+    ready = condition_of(child, "Ready") if child else {}
+    if not ready:
+        return otherwise
+    stalled = bool(condition_of(child or {}, Condition.STALLED.value))
+    return Finding(ready["status"] == "True", Reason(ready["reason"]), ready["message"], stalled=stalled)
+
+
+def _entries(bank: Mapping[str, Any] | None) -> list[Object]:
+    return list(((bank or {}).get("status") or {}).get("entries") or [])
+
+
+def _available(view: View) -> Finding:
+    if view.spec.suspend:
+        return Finding(False, Reason.SUSPENDED)
+    if view.deployment is not None and view.wanted == 0:
+        return Finding(True, Reason.SCALED_TO_ZERO)
+    ready = len(view.ready_pods)
+    if ready:
+        return Finding(True, Reason.MINIMUM_AVAILABLE, f"{ready} of {view.wanted} replicas answer")
+    return Finding(False, Reason.REPLICAS_MISSING, f"0 of {view.wanted} replicas answer")
+
+
+def _rollout(view: View) -> Finding:
+    if view.trouble is not None:
+        return view.trouble
+    if view.spec.suspend:
+        return Finding(False, Reason.SUSPENDED, stalled=True)
+    if view.deployment is None:
+        return Finding(False, Reason.POD_STARTING, "no replica was started yet")
+    status = view.deployment.get("status") or {}
+    seen = int(status.get("observedGeneration", 0)) >= int(view.deployment["metadata"]["generation"])
+    updated, ready = int(status.get("updatedReplicas", 0)), int(status.get("readyReplicas", 0))
+    total = int(status.get("replicas", 0))
+    if seen and updated == ready == total == view.wanted and len(view.ready_pods) == view.wanted:
+        return Finding(True, Reason.ROLLED_OUT)
+    return _why_not(view, f"{ready} of {view.wanted} replicas ready, {updated} updated")
+
+
+def _why_not(view: View, count: str) -> Finding:
+    unready = [pod for pod in view.observed.pods if not is_ready(pod) and not pod["metadata"].get("deletionTimestamp")]
+    deadline = condition_of(view.deployment or {}, "Progressing")
+    late = deadline.get("reason") == "ProgressDeadlineExceeded"
+    refused = condition_of(view.deployment or {}, "ReplicaFailure")
+    if refused.get("status") == "True":
+        return Finding(False, Reason.CHILD_REFUSED, f"{refused.get('message', '')}; {count}", stalled=True)
+    if not unready:
+        return Finding(False, Reason.ROLLING_OUT, count)
+    newest = Observed(unready, view.observed.claim_troubles, view.observed.pod_troubles)
+    wait = waiting(newest, MEMORY_FIELD)
+    if wait is not None and (wait.stalled or not late):
+        return Finding(False, wait.reason, f"{wait.message}; {count}", stalled=wait.stalled)
+    pod = unready[-1]
+    said = view.readiness.get(pod["metadata"]["name"]) or {}
+    last = ending(pod, Reason.CRASHING, MEMORY_FIELD)
+    if last is not None and last.exit_code != 0:
+        return Finding(False, last.reason, f"{last.message}; {count}", stalled=True)
+    if late:
+        return Finding(
+            False, Reason.PROGRESS_DEADLINE_EXCEEDED, f"{deadline.get('message', '')}; {count}", stalled=True
+        )
+    words = str(said.get("message") or said.get("state") or "").lower()
+    doing = f"pod {pod['metadata']['name']} is {words}; " if words and is_running(pod) else ""
+    return Finding(False, Reason.LOADING if is_running(pod) else Reason.ROLLING_OUT, doing + count)
+
+
+def _last_failure(view: View) -> Object | None:
+    """The newest failure among the fetch Job, the compile Job and the replicas."""
+    failures = [((child or {}).get("status") or {}).get("lastFailure") for child in (view.model, view.bank)]
+    for pod in view.observed.pods:
+        end = ending(pod, Reason.CRASHING, MEMORY_FIELD)
+        if end is not None and end.exit_code != 0:
+            failure = {"reason": end.reason.value, "message": end.message[:1024], "component": "server"}
+            failures.append({**failure, "exitCode": end.exit_code, "time": end.time})
+    known: Sequence[Object] = [item for item in failures if item]
+    return max(known, key=lambda item: str(item["time"]), default=None)
