@@ -84,7 +84,7 @@ def build(
         previous.get("entries") or [], entries_from(result), wanted, str((progress or {}).get("bucket") or "") or None
     )
     done = {entry["key"] for entry in entries if entry["state"] in FINISHED}
-    finding = _finding(standing, progress, set(wanted) - done)
+    finding = _finding(standing, progress, set(wanted) - done) if wanted else Finding(bool(done), Reason.UNUSED)
     status: Object = {"claimName": claim, **usage.to_status(), "entries": entries}
     if identity := result.get("identity") or previous.get("identity"):
         status["identity"] = identity
@@ -93,7 +93,8 @@ def build(
         status["compileSeconds"] = seconds
     if standing is not None and standing.result is None:
         failure = standing.failure or previous.get("lastFailure")
-        status |= {"failures": standing.failures} | ({"lastFailure": failure} if failure else {})
+        if failure:
+            status |= {"failures": standing.failures, "lastFailure": failure}
     generation = int(bank["metadata"]["generation"])
     found = conditions({Condition.READY: finding}, previous.get("conditions") or [], generation, now)
     return {

@@ -42,7 +42,8 @@ def build(model: Mapping[str, Any], standing: Standing | None, usage: Usage, cla
     else:
         finding = standing.finding
         failure = standing.failure or previous.get("lastFailure")
-        status |= {"failures": standing.failures} | ({"lastFailure": failure} if failure else {})
+        if failure:
+            status |= {"failures": standing.failures, "lastFailure": failure}
     generation = int(model["metadata"]["generation"])
     found = conditions({Condition.READY: finding}, previous.get("conditions") or [], generation, now)
     return {"observedGeneration": generation, "conditions": found, **measured, **status}
