@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import secrets
 import signal
 import socket
@@ -14,16 +13,18 @@ import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from sdxl_operator import crd
+
+from dev.cluster.programs import HYPERKUBE, ensure
+from sdxl_operator import crd, naming
 from sdxl_operator.api import KINDS
 from sdxl_operator.cluster.recorder import EventRecorder
 from sdxl_operator.cluster.server import KubernetesCluster
 from sdxl_operator.cluster.transport import Transport, load_configuration
-
-from dev.cluster.programs import HYPERKUBE, ensure
+from sdxl_operator.naming import Object
 
 START_SECONDS = 120
 
@@ -190,4 +191,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.apiserver)
 
 
-os.environ.setdefault("NO_PROXY", "127.0.0.1,localhost")
+def a_service(namespace: str, name: str = "studio", **spec: Any) -> Object:
+    """The least an SDXLService has to say, and what a test adds to it."""
+    least = {"model": {"source": "demo://shapes"}, "buckets": [{"width": 128, "height": 128}]}
+    return {
+        "apiVersion": naming.API_VERSION,
+        "kind": naming.SERVICE,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {**least, **spec},
+    }
+
+
+def a_profile(name: str, **spec: Any) -> Object:
+    """An AcceleratorProfile for plain CPUs, and what a test adds to it."""
+    return {
+        "apiVersion": naming.API_VERSION,
+        "kind": naming.PROFILE,
+        "metadata": {"name": name},
+        "spec": {"backend": "CPU", "image": "sdxl-runtime-cpu:test", **spec},
+    }
+
+
+def a_config_map(namespace: str, name: str = "notes", **data: str) -> Object:
+    """The simplest child there is."""
+    metadata = {"name": name, "namespace": namespace, "labels": dict(naming.MANAGED)}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}

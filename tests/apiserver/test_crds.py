@@ -1,16 +1,129 @@
-"""The CRDs in a real API server."""
-
-from typing import Any
+"""The CRDs as a real API server reads them: structural, defaults, pruning, CEL messages, subresources, kubectl."""
 
 import json
+import re
+from typing import Any
 
-from tests.apiserver.conftest import ApiServer
+import pytest
+
+from sdxl_operator.api import KINDS
+from sdxl_operator.naming import Object
+from tests.apiserver.conftest import ApiServer, a_profile, a_service
 
 
-def test_every_crd_is_accepted_as_structural(apiserver: ApiServer) -> None:
-    """x"""
-    found: dict[str, Any] = json.loads(apiserver.kubectl("get", "crd", "-o", "json"))
-    assert len(found["items"]) == 4
-    for item in found["items"]:
+def stored(apiserver: ApiServer, namespace: str, name: str = "studio") -> Any:
+    return json.loads(apiserver.kubectl("get", "sdxl", name, "-n", namespace, "-o", "json"))
+
+
+def test_every_crd_is_established_and_structural(apiserver: ApiServer) -> None:
+    items = json.loads(apiserver.kubectl("get", "crd", "-o", "json"))["items"]
+    assert {item["spec"]["names"]["kind"] for item in items} == {kind.kind for kind in KINDS}
+    for item in items:
         conditions = {one["type"]: one["status"] for one in item["status"]["conditions"]}
-        assert conditions["Established"] == "True" and "NonStructuralSchema" not in conditions, conditions
+        assert conditions["Established"] == "True"
+        assert conditions["NamesAccepted"] == "True"
+        assert "NonStructuralSchema" not in conditions
+
+
+def test_the_least_service_gets_every_default_from_the_server(apiserver: ApiServer, namespace: str) -> None:
+    apiserver.apply(a_service(namespace))
+    spec = stored(apiserver, namespace)["spec"]
+    assert spec["buckets"] == [{"width": 128, "height": 128, "batch": 1}]
+    assert spec["accelerator"] == {"profile": "cpu", "count": 1}
+    assert spec["compile"]["tuning"] == {"minimumSpeedupPercent": 102, "activeDeadlineSeconds": 21600}
+    assert spec["server"]["defaults"] == {"numInferenceSteps": 30, "guidanceScale": "5.0", "scheduler": "Euler"}
+    assert spec["expose"]["service"] == {"type": "ClusterIP", "port": 80}
+
+
+def test_a_default_that_says_nothing_is_not_stored(apiserver: ApiServer, namespace: str) -> None:
+    apiserver.apply(a_service(namespace))
+    spec = stored(apiserver, namespace)["spec"]
+    assert "variant" not in spec["model"]
+    assert "resources" not in spec["server"]
+    assert "env" not in spec["server"]
+
+
+def test_an_unknown_field_is_refused_by_strict_clients_and_pruned_for_others(
+    apiserver: ApiServer, namespace: str
+) -> None:
+    service = a_service(namespace, bukets=[])
+    assert 'unknown field "spec.bukets"' in apiserver.apply(service, check=False)
+    apiserver.kubectl("apply", "--validate=false", "-f", "-", text_in=json.dumps(service))
+    assert "bukets" not in stored(apiserver, namespace)["spec"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"buckets": []}, "spec.buckets in body should have at least 1 items"),
+        ({"buckets": [{"width": 128, "height": 128}, {"width": 128, "height": 128, "batch": 1}]}, "Duplicate value"),
+        ({"buckets": [{"width": 130, "height": 128}]}, "should be a multiple of 8"),
+        ({"model": {"source": "s3://bucket/model"}}, "source is demo://shapes, or pvc://"),
+        ({"model": {"source": "pvc://claim/../other"}}, "must not contain '..'"),
+        ({"server": {"env": [{"name": "LD_PRELOAD", "value": "x"}]}}, "remove it from env"),
+        ({"server": {"env": [{"name": "ASCEND_RT_VISIBLE_DEVICES"}]}}, "remove it from env"),
+        ({"server": {"resources": {"limits": {"nvidia.com/gpu": 1}}}}, "accelerators come from spec.accelerator"),
+        ({"server": {"defaults": {"guidanceScale": "31"}}}, "spec.server.defaults.guidanceScale"),
+        ({"rollout": {"drainTimeoutSeconds": 10}}, "must be at least server.requestTimeoutSeconds"),
+        ({"tuneBank": {"volume": {"claimName": "bank", "size": "1Gi"}}}, "claimName names an existing claim"),
+        ({"precision": "FP64"}, "supported values"),
+        ({"replicas": -1}, "should be greater than or equal to 0"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else next(iter(value)),
+)
+def test_a_spec_that_cannot_be_is_refused_with_what_to_do(
+    apiserver: ApiServer, namespace: str, spec: Object, message: str
+) -> None:
+    assert message in apiserver.apply(a_service(namespace, **spec), check=False)
+
+
+def test_a_profile_variable_with_two_sources_is_refused(apiserver: ApiServer) -> None:
+    environment = [{"name": "CARDS", "value": "0", "fieldRef": {"fieldPath": "metadata.name"}}]
+    answer = apiserver.apply(a_profile("two-sources", environment=environment), check=False)
+    assert "give exactly one of value and fieldRef" in answer
+
+
+def test_quantities_may_be_numbers_or_strings(apiserver: ApiServer, namespace: str) -> None:
+    resources = {"requests": {"cpu": 1, "memory": "512Mi"}}
+    apiserver.apply(a_service(namespace, server={"resources": resources}))
+    assert stored(apiserver, namespace)["spec"]["server"]["resources"] == resources
+
+
+def test_kubectl_scale_writes_the_replicas(apiserver: ApiServer, namespace: str) -> None:
+    apiserver.apply(a_service(namespace))
+    apiserver.kubectl("scale", "sdxl/studio", "-n", namespace, "--replicas=3")
+    assert stored(apiserver, namespace)["spec"]["replicas"] == 3
+
+
+def test_the_scale_subresource_reports_replicas_and_selector_from_the_status(
+    apiserver: ApiServer, namespace: str
+) -> None:
+    apiserver.apply(a_service(namespace))
+    status = json.dumps({"status": {"replicas": 2, "selector": "sdxl.dev/service=studio"}})
+    apiserver.kubectl("patch", "sdxl", "studio", "-n", namespace, "--subresource=status", "--type=merge", "-p", status)
+    path = f"/apis/sdxl.dev/v1alpha1/namespaces/{namespace}/sdxlservices/studio/scale"
+    scale = json.loads(apiserver.kubectl("get", "--raw", path))
+    assert scale["status"] == {"replicas": 2, "selector": "sdxl.dev/service=studio"}
+
+
+def test_the_status_is_written_by_its_subresource_only(apiserver: ApiServer, namespace: str) -> None:
+    apiserver.apply({**a_service(namespace), "status": {"url": "http://not-by-a-user"}})
+    assert "status" not in stored(apiserver, namespace)
+
+
+def test_explain_tells_what_a_bucket_is(apiserver: ApiServer) -> None:
+    text = " ".join(apiserver.kubectl("explain", "sdxlservice.spec.buckets").split())
+    assert "The shapes that are compiled, warmed up and served." in text
+    assert "Width of the picture in pixels" in text
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_explain_describes_every_field(apiserver: ApiServer, kind: Any) -> None:
+    text = apiserver.kubectl("explain", f"{kind.plural}.spec", "--recursive=false")
+    assert "<no description>" not in text
+
+
+def test_get_shows_the_columns_that_explain(apiserver: ApiServer, namespace: str) -> None:
+    apiserver.apply(a_service(namespace))
+    header = apiserver.kubectl("get", "sdxl", "-n", namespace).splitlines()[0]
+    assert re.split(r"\s{2,}|\s", header.strip()) == ["NAME", "READY", "REASON", "REPLICAS", "BUCKETS", "URL", "AGE"]
