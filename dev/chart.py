@@ -1,17 +1,23 @@
-"""What the chart takes from the operator's models: copies of crds/, and the profile part of values.schema.json.
+"""What the chart takes from the operator's models, and what it renders.
 
-`python -m dev.chart` writes it, `--check` says what differs.
+Taken are copies of crds/ and the profile part of values.schema.json: `python -m dev.chart` writes them, `--check` says
+what differs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from dev.cluster.programs import HELM, KUBERNETES, ensure
+from dev.shell import Failed
 from sdxl_operator.api import ProfileSpec
 from sdxl_operator.crd import structural
 
@@ -47,6 +53,26 @@ def strict(schema: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(out.get(key), dict):
             out[key] = strict(out[key])
     return out
+
+
+def helm(command: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a helm command that needs no cluster, whatever it says; helm is built into the cache where it is missing."""
+    ensure([HELM])
+    # without a cluster helm assumes the Kubernetes that it was built for
+    line = [HELM.target, command, "--kube-version", KUBERNETES, *words]
+    return subprocess.run(line, capture_output=True, text=True, timeout=120)
+
+
+def template(*words: str | Path, namespace: str = "sdxl-system") -> list[dict[str, Any]]:
+    """The objects of a release called `release`.
+
+    Raises:
+        Failed: helm refuses the values or the templates.
+    """
+    done = helm("template", "release", CHART, "--namespace", namespace, *words)
+    if done.returncode != 0:
+        raise Failed(f"helm cannot render the chart: {done.stderr}")
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dev.chart import CHART, ROOT
+from dev.chart import CHART, ROOT, helm
 from sdxl_operator.naming import GROUP
 from sdxl_operator.settings import OperatorSettings
 
@@ -29,7 +29,7 @@ def environment_of(objects: list[dict[str, Any]]) -> dict[str, str]:
     return {item["name"]: item["value"] for item in pod_of(objects)["containers"][0]["env"]}
 
 
-def test_helm_lint_finds_nothing_even_strictly(helm: Any, values: str) -> None:
+def test_helm_lint_finds_nothing_even_strictly(values: str) -> None:
     done = helm("lint", CHART, "--strict", "--values", CHART / "ci" / f"{values}-values.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "[WARNING]" not in done.stdout
@@ -115,6 +115,11 @@ def test_the_crds_are_those_of_the_repository(render: Any) -> None:
         assert crd["metadata"]["annotations"].items() <= ours["metadata"]["annotations"].items()
 
 
+def test_no_service_of_the_namespace_can_look_like_a_setting(objects: list[dict[str, Any]]) -> None:
+    """Kubernetes would put SDXL_OPERATOR_METRICS_SERVICE_HOST into the container, which is no setting."""
+    assert pod_of(objects)["enableServiceLinks"] is False
+
+
 @pytest.mark.parametrize(("keep", "policy"), [("true", "keep"), ("false", None)])
 def test_the_crds_outlive_the_release_unless_told_otherwise(render: Any, keep: str, policy: str | None) -> None:
     crds = of_kind(render("default", "--set", f"crds.keep={keep}"), "CustomResourceDefinition")
@@ -144,10 +149,10 @@ def test_the_version_is_that_of_the_project() -> None:
     assert CHART_YAML["version"] == CHART_YAML["appVersion"] == project[1]
 
 
-def test_the_notes_say_what_to_do_next(helm: Any, values: str, tmp_path: Path) -> None:
+def test_the_notes_say_what_to_do_next(values: str, tmp_path: Path) -> None:
     copy = shutil.copytree(CHART, tmp_path / "chart")
     (copy / "templates" / "NOTES.txt").rename(copy / "notes.txt")
-    (copy / "templates" / "notes.yaml").write_text("notes: {{ tpl (.Files.Get \"notes.txt\") . | toJson }}")
+    (copy / "templates" / "notes.yaml").write_text('notes: {{ tpl (.Files.Get "notes.txt") . | toJson }}')
     file = CHART / "ci" / f"{values}-values.yaml"
     done = helm("template", "release", copy, "--values", file, "--show-only", "templates/notes.yaml")
     assert done.returncode == 0, done.stderr

@@ -1,7 +1,11 @@
 """What the operator may do is what it does: no verb more, none less."""
 
+import ast
 from collections import defaultdict
 from typing import Any
+
+from dev.chart import ROOT
+from sdxl_operator.cluster.transport import PLURALS
 
 Rights = dict[tuple[str, str], set[str]]
 
@@ -38,6 +42,19 @@ def rights(objects: list[dict[str, Any]], kind: str, name: str) -> Rights:
                     for resource in rule["resources"]:
                         found[group, resource] |= set(rule["verbs"])
     return dict(found)
+
+
+def kinds_in_the_operators_source() -> set[str]:
+    """The kinds that stand as a word of their own anywhere but in the client's table."""
+    texts = [path.read_text() for path in (ROOT / "operator").rglob("*.py") if path.name != "transport.py"]
+    literals = (node.value for text in texts for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant))
+    return {kind for _, kind in PLURALS} & {literal for literal in literals if isinstance(literal, str)}
+
+
+def test_the_operator_may_touch_the_kinds_that_its_source_names_and_no_others(render: Any) -> None:
+    allowed = rights(render("default"), "ClusterRole", "release-sdxl-operator")
+    kinds = {(version.rpartition("/")[0], plural): kind for (version, kind), plural in PLURALS.items()}
+    assert {kinds[key] for key in allowed if "/" not in key[1]} == kinds_in_the_operators_source()
 
 
 def test_serving_all_namespaces_takes_one_cluster_role(render: Any) -> None:

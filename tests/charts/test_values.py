@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from dev import chart
-from dev.chart import CHART
+from dev.chart import CHART, helm
 
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 OTHER: dict[str, Any] = {
@@ -76,7 +76,7 @@ def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def printed(helm: Any, tmp_path: Path, values: dict[str, Any]) -> str:
+def printed(tmp_path: Path, values: dict[str, Any]) -> str:
     file = tmp_path / "values.yaml"
     file.write_text(yaml.safe_dump(values))
     done = helm("template", "release", CHART, "--namespace", "sdxl-system", "--values", file)
@@ -85,10 +85,10 @@ def printed(helm: Any, tmp_path: Path, values: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize(("path", "value"), list(leaves(VALUES)))
-def test_every_value_changes_what_is_rendered(helm: Any, tmp_path: Path, path: str, value: Any) -> None:
+def test_every_value_changes_what_is_rendered(tmp_path: Path, path: str, value: Any) -> None:
     needs = NEEDS.get(path, {})
-    before = printed(helm, tmp_path, needs)
-    after = printed(helm, tmp_path, merged(needs, nested(path, changed(path, value))))
+    before = printed(tmp_path, needs)
+    after = printed(tmp_path, merged(needs, nested(path, changed(path, value))))
     assert before != after
 
 
@@ -138,7 +138,7 @@ def test_every_key_is_in_the_schema() -> None:
     ],
     ids=str,
 )
-def test_the_schema_refuses(helm: Any, tmp_path: Path, wrong: dict[str, Any]) -> None:
+def test_the_schema_refuses(tmp_path: Path, wrong: dict[str, Any]) -> None:
     file = tmp_path / "values.yaml"
     file.write_text(yaml.safe_dump(wrong))
     done = helm("template", "release", CHART, "--values", file)
