@@ -10,7 +10,8 @@ from typing import Protocol
 from dev.cluster.existing import ExistingCluster
 from dev.cluster.kind import KindCluster
 from dev.cluster.local.cluster import LocalCluster
-from dev.shell import Failed, succeeds
+from dev.engine import docker_answers
+from dev.shell import Failed
 
 USE_KUBECONFIG = "SDXL_USE_KUBECONFIG"
 
@@ -30,11 +31,6 @@ class Provider(Protocol):
     def load(self, references: list[str]) -> None: ...
 
     def status(self) -> bool: ...
-
-
-def docker_answers() -> bool:
-    """Whether a Docker engine is there, not only its command."""
-    return succeeds(["docker", "info"], timeout=10)
 
 
 def choose(provider: str | None = None, use_kubeconfig: str | None = None) -> Provider:

@@ -6,9 +6,9 @@ import json
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
-from dev.buildah import buildah
+from dev.engine import buildah, image_exists
 from dev.cluster.local.layout import REGISTRY_PORT, Layout, Node
-from dev.shell import Failed, run, step, succeeds
+from dev.shell import Failed, run, step
 
 PREFIX = "localhost/"
 MANIFESTS = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
@@ -18,7 +18,7 @@ def load(references: list[str], on: list[Node], layout: Layout) -> None:
     """Bring images from the local build store to every node. Layers that are there already do not travel."""
     for reference in references:
         path = repository(reference)
-        if not succeeds(buildah("inspect", "--type", "image", reference)):
+        if not image_exists(reference):
             raise Failed(f"there is no image {reference}; build it first: python -m dev.images")
         with step(f"load {reference}"):
             target = f"docker://{layout.node(1).address}:{REGISTRY_PORT}/{path}"
