@@ -62,7 +62,8 @@ class _Walk:
         match keyword:
             case "properties":
                 walked = {name: self.schema(inner, f"{path}.{name}", within) for name, inner in value.items()}
-                return {"properties": {name: _with_default(inner, self._defaults) for name, inner in walked.items()}}
+                may = {name for name in walked if self._defaults and name not in schema.get("required", ())}
+                return {"properties": {name: _with_default(inner, name in may) for name, inner in walked.items()}}
             case "items":
                 return {"items": self.schema(value, f"{path}[]", within)}
             case "additionalProperties" if isinstance(value, dict) and value:
@@ -110,9 +111,9 @@ def _over(inner: Schema, outer: Schema) -> Schema:
 
 def _with_default(schema: Schema, wanted: bool) -> Schema:
     """A property with the default it needs, and without one that says nothing."""
-    default = schema.pop("default", None)
-    if wanted and "properties" in schema:
-        differing = _differing(default or {}, schema)
+    default = schema.pop("default", {} if "properties" in schema else None)
+    if wanted and "properties" in schema and default is not None:
+        differing = _differing(default, schema)
         return schema | {"default": differing} if differing or _has_defaults(schema) else schema
     return schema if default in EMPTY else schema | {"default": default}
 
