@@ -1,0 +1,44 @@
+"""The text of /metrics, read by Prometheus' own parser."""
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from sdxl_runtime.metrics import Metrics
+
+
+def samples(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+def test_everything_that_happened_is_counted() -> None:
+    metrics = Metrics("CPU")
+    metrics.requested(200)
+    metrics.requested(200)
+    metrics.requested(429)
+    metrics.evaluated(3)
+    metrics.finished("128x128b4", 3, 60, {"queue": 0.25, "denoise": 2.0})
+    metrics.warmed("128x128b4", "Eager", 12.5)
+    found = samples(metrics.render(7.5, 2, 1))
+    assert found["sdxl_requests_total", (("code", "200"),)] == 2
+    assert found["sdxl_requests_total", (("code", "429"),)] == 1
+    assert found["sdxl_evaluations_executed_total", ()] == 3
+    assert found["sdxl_evaluations_nominal_total", ()] == 60
+    assert found["sdxl_images_total", (("bucket", "128x128b4"),)] == 3
+    assert found["sdxl_request_seconds_sum", (("phase", "denoise"),)] == 2
+    assert found["sdxl_request_seconds_count", (("phase", "queue"),)] == 1
+    assert found["sdxl_queue_seconds", ()] == 7.5
+    assert (found["sdxl_requests_waiting", ()], found["sdxl_requests_in_flight", ()]) == (2, 1)
+    assert found["sdxl_bucket_step_milliseconds", (("backend", "Eager"), ("bucket", "128x128b4"))] == 12.5
+    assert ("sdxl_runtime_info", (("backend", "CPU"), ("version", "0.1.0"))) in found
+
+
+def test_two_processes_worth_of_metrics_do_not_share_counters() -> None:
+    Metrics("CPU").requested(200)
+    assert not any(name == "sdxl_requests_total" for name, _ in samples(Metrics("CPU").render(0, 0, 0)))
+
+
+def test_every_name_begins_with_the_product() -> None:
+    assert {name[:5] for name, _ in samples(Metrics("CPU").render(0, 0, 0))} == {"sdxl_"}

@@ -1,0 +1,77 @@
+"""The simulated device: its time, its pictures, and that it says what it is."""
+
+import pytest
+
+from sdxl_runtime.buckets import Bucket
+from sdxl_runtime.device import open_device
+from sdxl_runtime.device.simulated import SimulatedPainter
+from sdxl_runtime.jobs import Job
+from sdxl_runtime.settings import Backend, Precision, SettingsError
+
+BUCKET = Bucket(96, 160, 4)
+
+
+def picture(prompt: str = "a red circle", seed: int = 1, negative: str | None = None, index: int = 0) -> bytes:
+    painter = SimulatedPainter(0)
+    rows = painter.encode(Job(prompt, negative, BUCKET, 2, seed, 1, 5.0, "Euler"), range(2))
+    painter.step(BUCKET, rows)
+    return painter.decode(rows[index]).tobytes()
+
+
+def test_an_evaluation_takes_its_time_for_the_whole_batch_whatever_is_used_of_it() -> None:
+    slept: list[float] = []
+    painter = SimulatedPainter(20, slept.append)
+    rows = painter.encode(Job("x", None, BUCKET, 1, 0, 2, 5.0, "Euler"), [0])
+    painter.step(BUCKET, rows)
+    assert not rows[0].done
+    painter.step(BUCKET, rows)
+    assert rows[0].done
+    assert slept == [0.08, 0.08]
+
+
+def test_a_picture_depends_on_prompt_and_seed_alone() -> None:
+    assert picture() == picture()
+    assert len({picture(), picture("a blue circle"), picture(seed=2), picture(negative="blue")}) == 4
+
+
+def test_a_picture_of_many_is_the_one_its_seed_paints_alone() -> None:
+    assert picture(seed=1, index=1) == picture(seed=2, index=0)
+
+
+def test_a_picture_has_the_buckets_size() -> None:
+    painter = SimulatedPainter(0)
+    row = painter.encode(Job("x", None, BUCKET, 1, 0, 1, 5.0, "Euler"), [0])[0]
+    assert painter.decode(row).size == (96, 160)
+
+
+@pytest.mark.parametrize(("value", "milliseconds"), [("", 20.0), ("0", 0.0), ("7.5", 7.5)])
+def test_its_time_comes_from_the_environment(value: str, milliseconds: float) -> None:
+    painter = SimulatedPainter.from_environment({"SDXL_SIMULATED_MILLISECONDS": value})
+    assert painter.milliseconds == milliseconds
+
+
+@pytest.mark.parametrize("value", ["-1", "fast", "nan", "inf"])
+def test_a_time_that_is_no_number_names_the_variable(value: str) -> None:
+    with pytest.raises(SettingsError, match="SDXL_SIMULATED_MILLISECONDS"):
+        SimulatedPainter.from_environment({"SDXL_SIMULATED_MILLISECONDS": value})
+
+
+def test_its_identity_has_the_shape_of_a_real_one() -> None:
+    assert len(SimulatedPainter(0).identity) == 16
+    assert int(SimulatedPainter(0).identity, 16) > 0
+
+
+def test_the_device_says_what_it_is_and_refuses_what_needs_tensors() -> None:
+    device = open_device(Backend.SIMULATED)
+    assert device.backend is Backend.SIMULATED
+    assert device.facts()["chip"] == "Simulated"
+    device.synchronise()
+    refusals = (
+        lambda: device.dtype(Precision.AUTO),
+        lambda: device.torch_device,
+        lambda: device.eager(None),
+        lambda: device.load(None, BUCKET, None),  # type: ignore[arg-type]
+    )
+    for refusal in refusals:
+        with pytest.raises(RuntimeError, match="the simulated device"):
+            refusal()
