@@ -68,7 +68,9 @@ def draw(client: openai.OpenAI, model: str, request: Request, seed: int) -> Pict
         size=request.size,
         extra_body={"seed": seed},
     )
-    assert answer.data and answer.data[0].b64_json and answer.model_extra
+    assert answer.data
+    assert answer.data[0].b64_json
+    assert answer.model_extra
     image = Image.open(io.BytesIO(base64.b64decode(answer.data[0].b64_json))).convert("RGB")
     facts = answer.model_extra["sdxl"]
     seconds = sum(facts["seconds"].values())
