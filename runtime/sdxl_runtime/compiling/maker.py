@@ -11,6 +11,7 @@ from sdxl_runtime.device import Device
 from sdxl_runtime.pipeline import Pipeline, load
 from sdxl_runtime.progress import Progress
 from sdxl_runtime.settings import Settings
+from sdxl_runtime.termination import Failure, Reason
 
 
 class RealMaker:
@@ -26,6 +27,7 @@ class RealMaker:
         clock = _Clock(progress)
         clock.enter("Loading")
         pipeline = self._load()
+        _check_size(bucket, pipeline.size_multiple)
         inputs, eager = pipeline.unet_inputs(bucket, SEED), self.device.eager(pipeline.unet)
         clock.enter("WarmingUp")
         eager(*inputs)
@@ -47,6 +49,15 @@ class RealMaker:
         if self._pipeline is None:
             self._pipeline = load(self.settings, self.device)
         return self._pipeline
+
+
+def _check_size(bucket: Bucket, multiple: int) -> None:
+    if bucket.width % multiple or bucket.height % multiple:
+        raise Failure(
+            Reason.INVALID_SETTINGS,
+            f"width and height of {bucket.key} must be multiples of {multiple} for this model",
+            bucket.key,
+        )
 
 
 class _Clock:

@@ -1,0 +1,48 @@
+"""`fetch`: where a model comes from, by the scheme of its source; what it leaves is checked and measured."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sdxl_runtime.layout import check, measure
+from sdxl_runtime.progress import Progress, served
+from sdxl_runtime.settings import Settings, SettingsError
+from sdxl_runtime.sources import demo, local
+from sdxl_runtime.termination import run
+
+Source = Callable[[Settings, Progress], None]
+"""Puts the model of `settings.model_source` into `settings.model_path`, whole or not at all."""
+
+SOURCES: Mapping[str, Source] = {"demo": demo.fetch, "pvc": local.fetch}
+
+
+def main(settings: Settings) -> int:
+    """Fetch with `/progress` on the internal port; returns the exit code of docs/contract.md."""
+    progress = Progress()
+    with served(progress, settings.host, settings.internal_port):
+        return run(settings.termination_log, lambda: fetch(settings, progress))
+
+
+def fetch(settings: Settings, progress: Progress) -> dict[str, Any]:
+    """Bring the model and measure it; returns the termination message.
+
+    Raises:
+        SettingsError: a source of an unknown scheme.
+        Failure: `ModelMissing` or `ModelInvalid`, naming the file.
+    """
+    scheme, separator, _ = settings.model_source.partition("://")
+    source = SOURCES.get(scheme)
+    if source is None or not separator:
+        known = ", ".join(f"{name}://" for name in SOURCES)
+        raise SettingsError(f"SDXL_MODEL_SOURCE is {settings.model_source!r}; it must begin with one of {known}")
+    source(settings, progress)
+    progress.stage("Checking")
+    layout = check(settings.model_path, settings.model_variant)
+    progress.stage("Measuring")
+    measured = measure(layout, progress.add_bytes)
+    return {
+        "digest": measured.digest,
+        "bytes": measured.bytes,
+        "files": measured.files,
+        "sizeMultiple": layout.size_multiple,
+        "seconds": round(progress.seconds),
+    }

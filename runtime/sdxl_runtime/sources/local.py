@@ -1,0 +1,23 @@
+"""`pvc://claim/path`: a model that is on a volume already. Nothing is copied; the operator mounted the claim."""
+
+from sdxl_runtime.progress import Progress
+from sdxl_runtime.settings import Settings
+from sdxl_runtime.termination import Failure, Reason
+
+
+def fetch(settings: Settings, progress: Progress) -> None:
+    """See that the folder is there.
+
+    Raises:
+        Failure: `ModelMissing`, naming what the claim holds instead.
+    """
+    progress.stage("Looking")
+    folder = settings.model_path
+    if folder.is_dir():
+        return
+    parent = next((parent for parent in folder.parents if parent.is_dir()), folder)
+    there = sorted(path.name for path in parent.iterdir() if not path.name.startswith("."))[:12]
+    raise Failure(
+        Reason.MODEL_MISSING,
+        f"{settings.model_source} has no such folder; {parent} holds {', '.join(there) if there else 'nothing'}",
+    )
