@@ -115,13 +115,6 @@ class GenerationRequest(BaseModel):
             return value
         raise PydanticCustomError("unsupported", "is not supported: {advice}", {"advice": advice})
 
-    @field_validator("prompt", "negative_prompt")
-    @classmethod
-    def _is_text(cls, value: str | None) -> str | None:
-        if value is not None and any("\ud800" <= character <= "\udfff" for character in value):
-            raise PydanticCustomError("not_text", "holds half of a surrogate pair; it must be valid Unicode")
-        return value
-
     @field_validator("prompt")
     @classmethod
     def _says_something(cls, value: str) -> str:

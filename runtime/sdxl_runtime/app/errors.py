@@ -93,7 +93,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> Response:
-        response = answer(APIError(error.status_code, f"{error.detail}", "http_error"))
+        # FastAPI's own 400 says that the parser failed in another way than at a character: bad UTF-8, too deep
+        message = "the body cannot be read as JSON" if error.status_code == 400 else f"{error.detail}"
+        response = answer(APIError(error.status_code, message, "http_error"))
         response.headers.update(error.headers or {})
         return response
 
@@ -108,8 +110,10 @@ def _sentence(field: str, error: Mapping[str, Any]) -> str:
         return f"{field} is missing; it must be {EXPECTED[field]}"
     if error["type"] == "unsupported":
         return f"{field} {shorten(value)} {error['msg']}"
-    if error["type"] in ("not_text", "blank"):
+    if error["type"] == "blank":
         return f"{field} {error['msg']}"
+    if error["type"] == "string_unicode":
+        return f"{field} holds half of a surrogate pair; it must be valid Unicode"
     if error["type"] == "string_too_long":
         return f"{field} has {len(value or '')} characters; it must be {EXPECTED[field]}"
     return f"{field} is {shorten(value)}; it must be {EXPECTED[field]}"
