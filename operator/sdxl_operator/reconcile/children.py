@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sdxl_operator.cluster import Cluster, Forbidden, Invalid
-from sdxl_operator.naming import Object, Ref, owner_reference
+from sdxl_operator.naming import Object, Reason, Ref, owner_reference
 
 
 class NotOurs(Exception):
@@ -35,6 +35,11 @@ async def apply_owned(cluster: Cluster, child: Object, owner: Mapping[str, Any])
     if live is not None and not is_owned(live, owner):
         raise NotOurs(ref)
     return await cluster.apply(child)
+
+
+def refusal_reason(error: Exception) -> Reason:
+    """The reason of a condition for one of `REFUSALS`."""
+    return Reason.NAME_TAKEN if isinstance(error, NotOurs) else Reason.CHILD_REFUSED
 
 
 def is_owned(obj: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:

@@ -13,8 +13,10 @@ async def publish(obj: Mapping[str, Any], status: Object, context: Context, inte
     previous = obj.get("status") or {}
     if status == previous:
         return
-    await context.cluster.apply_status(Ref.of(obj), status)
+    try:
+        await context.cluster.apply_status(Ref.of(obj), status)
+    finally:  # an answer that is lost may be that of a write that was done, and the next turn sees nothing to write
+        for key in interested:
+            context.enqueue(key)
     for change in transitions(previous.get("conditions") or [], status["conditions"]):
         await context.cluster.record(dict(obj), change.reason, change.message, change.warning, "Reconcile")
-    for key in interested:
-        context.enqueue(key)

@@ -11,7 +11,7 @@ from sdxl_operator.plan import deployment, disruption, replica, revision
 from sdxl_operator.plan import model as plan_model
 from sdxl_operator.plan import service as plan_service
 from sdxl_operator.plan.resolved import Resolved
-from sdxl_operator.reconcile.children import FINAL, REFUSALS, NotOurs, apply_owned, is_owned
+from sdxl_operator.reconcile.children import FINAL, REFUSALS, apply_owned, is_owned, refusal_reason
 from sdxl_operator.reconcile.context import POLL, Context, Requeue
 from sdxl_operator.reconcile.observe import answers, pods_of
 from sdxl_operator.reconcile.publish import publish
@@ -123,8 +123,7 @@ async def _roll_out(
             await apply_owned(context.cluster, child, service)
         live_deployment = await apply_owned(context.cluster, deployment.build(service, wanted, running), service)
     except REFUSALS as error:
-        reason = Reason.NAME_TAKEN if isinstance(error, NotOurs) else Reason.CHILD_REFUSED
-        return replace(view, trouble=Finding(False, reason, str(error), stalled=True))
+        return replace(view, trouble=Finding(False, refusal_reason(error), str(error), stalled=True))
     return replace(view, deployment=live_deployment)
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from sdxl_operator import naming
-from sdxl_operator.naming import Object, Reason, Ref
-from sdxl_operator.reconcile.children import REFUSALS, apply_owned
+from sdxl_operator.naming import Object, Ref
+from sdxl_operator.reconcile.children import REFUSALS, apply_owned, refusal_reason
 from sdxl_operator.reconcile.context import Context
 from sdxl_operator.reconcile.observe import jobs_of, pods_of
 from sdxl_operator.status.conditions import Finding
@@ -27,7 +27,8 @@ async def run(
             await apply_owned(context.cluster, claim, owner)
         live = await apply_owned(context.cluster, job, owner)
     except REFUSALS as error:
-        return Standing(Finding(False, Reason.CHILD_REFUSED, str(error), stalled=True)), Observed()
+        failures = int((owner.get("status") or {}).get("failures") or 0)
+        return Standing(Finding(False, refusal_reason(error), str(error), stalled=True), failures=failures), Observed()
     if live["metadata"].get("deletionTimestamp"):
         return Standing(Finding(False, words.at_work, "the last Job is being removed")), Observed()
     namespace = owner["metadata"]["namespace"]
