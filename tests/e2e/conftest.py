@@ -1,0 +1,47 @@
+"""The real cluster with the chart installed; a namespace for each test module, made and removed here.
+
+Nothing outside these namespaces and the release's own is touched.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from dev import images
+from dev.cluster.provider import choose
+from dev.demo.kubectl import Kubectl, install_chart
+from tests.e2e.world import Namespace
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(item.path).is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.cluster)
+
+
+@pytest.fixture(scope="session")
+def built() -> Mapping[str, str]:
+    """The references of the images, built and on the nodes."""
+    choose().up()
+    return images.build_and_load()
+
+
+@pytest.fixture(scope="session")
+def kubectl(built: Mapping[str, str]) -> Kubectl:
+    """kubectl for a cluster in which this chart and these images are installed."""
+    found = Kubectl(choose().kubeconfig)
+    # A small grace, so that what waits for it can be tested.
+    install_chart(found, built, "settings.retentionGraceSeconds=5")
+    return found
+
+
+@pytest.fixture(scope="module")
+def namespace(kubectl: Kubectl, request: pytest.FixtureRequest) -> Iterator[Namespace]:
+    """A namespace of this module's own, removed with all that is in it."""
+    name = "e2e-" + re.sub(r"[^a-z0-9]+", "-", request.module.__name__.split(".")[-1].removeprefix("test_"))
+    kubectl.run("delete", "namespace", name, "--ignore-not-found", timeout=180)
+    kubectl.run("create", "namespace", name)
+    yield Namespace(kubectl, name)
+    kubectl.run("delete", "namespace", name, "--ignore-not-found", "--wait=false")
