@@ -61,6 +61,9 @@ async def _without_lost_content(bank: Object, claim: str, context: Context) -> O
     found = await context.cluster.get(ref)
     if found is not None and not found["metadata"].get("deletionTimestamp"):
         return bank
+    if any(name in (bank.get("status") or {}) for name in CONTENT):
+        # a Job that ended tells of the claim that went
+        await stop_others(bank, "", naming.BANK_LABEL, bank_status.WORDS.component, context)
     return {
         **bank,
         "status": {name: value for name, value in (bank.get("status") or {}).items() if name not in CONTENT},

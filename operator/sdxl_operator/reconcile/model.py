@@ -56,6 +56,9 @@ async def _without_lost_files(model: Object, claim: str, context: Context) -> Ob
     found = await context.cluster.get(ref)
     if found is not None and not found["metadata"].get("deletionTimestamp"):
         return model
+    if model_status.is_present(model.get("status") or {}):
+        # a Job that ended tells of the claim that went
+        await stop_others(model, "", naming.MODEL_LABEL, model_status.WORDS.component, context)
     kept = {name: value for name, value in (model.get("status") or {}).items() if name not in model_status.MEASURED}
     return {**model, "status": kept}
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from sdxl_operator.api.service import ServiceSpec
-from sdxl_operator.naming import Condition, Object, Reason
+from sdxl_operator.naming import REVISION_LABEL, Condition, Object, Reason
 from sdxl_operator.status.buckets import bucket_rows, cold_start
 from sdxl_operator.status.conditions import Finding, conditions, first_failing
 from sdxl_operator.status.pods import Observed, condition_of, ending, is_ready, is_running, waiting
@@ -65,16 +65,23 @@ def build(service: Mapping[str, Any], view: View, now: datetime) -> Object:
         "buckets": buckets,
         "bucketSummary": f"{ready_buckets}/{len(buckets)}",
     }
-    revision = {"current": view.current_revision, "updated": view.updated_revision}
+    revision = {"current": _current(view), "updated": view.updated_revision}
     optional: Object = {
         "url": view.url if view.deployment else None,
         "model": view.model_name,
         "bank": view.bank_name,
         "revision": {name: value for name, value in revision.items() if value},
         "coldStart": cold_start(view.ready_pods, view.readiness, view.bank) or previous.get("coldStart"),
-        "lastFailure": _last_failure(view) or previous.get("lastFailure"),
+        "lastFailure": _last_failure(view, previous),
     }
     return status | {name: value for name, value in optional.items() if value}
+
+
+def _current(view: View) -> str | None:
+    """The revision that all replicas run; while one replaces another, the one from before."""
+    if view.deployment is None or not _rollout(view).holds:
+        return view.current_revision
+    return str((view.deployment["metadata"].get("labels") or {}).get(REVISION_LABEL) or "") or None
 
 
 def _findings(view: View) -> dict[Condition, Finding]:
@@ -179,13 +186,14 @@ def _why_not(view: View, count: str) -> Finding:
     return Finding(False, Reason.LOADING if is_running(pod) else Reason.ROLLING_OUT, doing + count)
 
 
-def _last_failure(view: View) -> Object | None:
-    """The newest failure among the fetch Job, the compile Job and the replicas."""
+def _last_failure(view: View, previous: Mapping[str, Any]) -> Object | None:
+    """The newest failure of the fetch Job, the compile Job and the replicas, and of what status remembers."""
     failures = [((child or {}).get("status") or {}).get("lastFailure") for child in (view.model, view.bank)]
     for pod in view.observed.pods:
         end = ending(pod, Reason.CRASHING, MEMORY_FIELD)
         if end is not None and end.exit_code != 0:
             failure = {"reason": end.reason.value, "message": end.message[:1024], "component": "server"}
             failures.append({**failure, "exitCode": end.exit_code, "time": end.time})
+    failures.append(previous.get("lastFailure"))
     known: Sequence[Object] = [item for item in failures if item]
     return max(known, key=lambda item: str(item["time"]), default=None)
