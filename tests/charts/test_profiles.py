@@ -63,15 +63,15 @@ def test_no_profile_sets_which_cards_a_container_sees(render: Any) -> None:
 def test_a_profile_without_image_gets_the_one_of_its_backend(render: Any) -> None:
     images = {name: profile["spec"]["image"] for name, profile in profiles(render("default")).items()}
     assert images == {
-        "ascend-910b.yaml": "sdxl-runtime-npu:0.1.0",
-        "cpu.yaml": "sdxl-runtime-cpu:0.1.0",
-        "simulated.yaml": "sdxl-runtime-cpu:0.1.0",
+        "ascend-910b.yaml": "sdxl-runtime:0.1.0-npu",
+        "cpu.yaml": "sdxl-runtime:0.1.0-cpu",
+        "simulated.yaml": "sdxl-runtime:0.1.0-cpu",
     }
 
 
 def test_a_profiles_own_image_and_additions_win(render: Any) -> None:
     custom = profiles(render("custom"))
-    assert custom["ascend-910b.yaml"]["spec"]["image"].startswith("registry.example/sdxl/runtime-npu@sha256:")
+    assert custom["ascend-910b.yaml"]["spec"]["image"].startswith("registry.example/sdxl/runtime@sha256:")
     assert custom["ascend-910b.yaml"]["spec"]["tolerations"][0]["key"] == "huawei.com/Ascend910"
     assert custom["ascend-910b-hami.yaml"]["spec"]["resource"] == {"name": "huawei.com/Ascend910B3"}
     assert "simulated.yaml" not in custom

@@ -32,7 +32,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- define "sdxl-operator.runtimeImage" -}}
 {{- $suffix := get (dict "CPU" "cpu" "Simulated" "cpu" "CUDA" "cuda" "NPU" "npu") .backend -}}
 {{- with .root -}}
-{{- printf "%s-%s:%s" .Values.runtime.image.repository $suffix (.Values.runtime.image.tag | default .Chart.AppVersion) -}}
+{{- printf "%s:%s-%s" .Values.runtime.image.repository (.Values.runtime.image.tag | default .Chart.AppVersion) $suffix -}}
 {{- end -}}
 {{- end -}}
 
