@@ -1,4 +1,4 @@
-"""What a user or an admin can get wrong: each ends in a reason with the words of who refused, and mending it is enough."""
+"""What a user or an admin can get wrong: each ends in a reason in the words of who refused; mending it is enough."""
 
 import subprocess
 from collections.abc import Iterator

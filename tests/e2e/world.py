@@ -61,7 +61,7 @@ class Namespace:
         return condition(found)
 
     def ask(self, image: str, url: str, *bodies: Mapping[str, Any] | str, name: str = "client") -> list[Object]:
-        """Send requests from a pod in this namespace, where the Service has its DNS name; gives `client_pod`'s lines."""
+        """Send requests from a pod in this namespace, by the Service's DNS name; gives `client_pod`'s lines."""
         texts = [body if isinstance(body, str) else json.dumps(body) for body in bodies]
         container = {
             "name": "client",

@@ -1,0 +1,133 @@
+"""What the runtime says is what the operator reads: /readyz, /progress, termination messages."""
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from sdxl_operator.naming import Object, Reason
+from sdxl_operator.status import bank as bank_status
+from sdxl_operator.status.buckets import bucket_rows, cold_start
+from sdxl_operator.status.pods import RUNTIME_REASONS, ending
+from sdxl_runtime import termination
+from sdxl_runtime.bank.manifest import Manifest, State
+from sdxl_runtime.buckets import Bucket
+from sdxl_runtime.health import Health
+from sdxl_runtime.progress import Progress
+
+OWN = {termination.Reason.INVALID_SETTINGS.value, termination.Reason.INTERNAL.value}
+"""Reasons that say no more than that the command failed."""
+
+
+def ended(message: str, exit_code: int) -> Object:
+    terminated = {"exitCode": exit_code, "message": message, "finishedAt": "2026-01-01T00:00:00Z", "reason": "Error"}
+    return {
+        "spec": {"containers": [{"name": "compile"}]},
+        "status": {"containerStatuses": [{"state": {"terminated": terminated}}]},
+    }
+
+
+def ready_pod() -> Object:
+    conditions = [{"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:00:01Z"}]
+    running = {"state": {"running": {"startedAt": "2026-01-01T00:00:03Z"}}}
+    return {
+        "metadata": {"name": "studio-1", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "status": {"conditions": conditions, "containerStatuses": [running]},
+    }
+
+
+def warmed() -> Health:
+    now = iter(range(100))
+    health = Health([Bucket(128, 128), Bucket(160, 96, 4)], clock=lambda: float(next(now)))
+    health.bound(Bucket(128, 128), "AheadOfTime")
+    health.bound(Bucket(160, 96, 4), "Eager", "the bank has no entry")
+    health.loaded("0123456789abcdef")
+    health.warming(Bucket(128, 128))
+    health.warmed(Bucket(128, 128), 12.4)
+    return health
+
+
+def test_the_table_of_buckets_becomes_rows_of_status() -> None:
+    answer = json.loads(json.dumps(warmed().to_json()))
+    rows = bucket_rows(("128x128b1", "160x96b4"), None, [ready_pod()], {"studio-1": answer}, {})
+    assert rows[0] == {"key": "128x128b1", "state": "Ready", "backend": "AheadOfTime", "millisecondsPerStep": 12}
+    assert rows[1]["state"] == "Pending"
+
+
+def test_the_seconds_of_a_start_become_cold_start() -> None:
+    health = warmed()
+    health.ready()
+    answer = json.loads(json.dumps(health.to_json()))
+    found = cold_start([ready_pod()], {"studio-1": answer}, None)
+    assert found == {"scheduleSeconds": 1, "pullSeconds": 2, "loadSeconds": 1, "warmSeconds": 1}
+
+
+def test_every_reason_of_the_runtime_has_one_of_the_operator() -> None:
+    assert set(RUNTIME_REASONS) == {reason.value for reason in termination.Reason} - OWN
+    assert {reason.value for reason in RUNTIME_REASONS.values()} == set(RUNTIME_REASONS)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), Reason.VOLUME_FULL),
+        (MemoryError(), Reason.OUT_OF_MEMORY),
+        (termination.Failure(termination.Reason.MODEL_MISSING, "no such folder"), Reason.MODEL_MISSING),
+        (RuntimeError("something else"), Reason.COMPILE_FAILED),
+    ],
+)
+def test_a_failed_command_is_understood_from_its_termination_message(
+    tmp_path: Path, error: Exception, reason: Reason
+) -> None:
+    log = tmp_path / "termination-log"
+
+    def fail() -> dict[str, object]:
+        raise error
+
+    code = termination.run(log, fail)
+    found = ending(ended(log.read_text(), code), Reason.COMPILE_FAILED, "spec.compile.resources.limits.memory")
+    assert found is not None
+    assert found.reason is reason
+    assert found.exit_code == 1
+    assert found.message
+
+
+def test_the_result_of_compile_becomes_entries(tmp_path: Path) -> None:
+    kept = Manifest(
+        "0123456789abcdef",
+        {},
+        Bucket(128, 128),
+        State.KEPT,
+        measured={"eagerMilliseconds": 20.4, "compiledMilliseconds": 15.2, "speedupPercent": 134.2},
+    )
+    dropped = Manifest("0123456789abcdef", {}, Bucket(160, 96, 4), State.DROPPED, why="too slow")
+    result = {"identity": "0123456789abcdef", "entries": [item.summary(item.digest()) for item in (kept, dropped)]}
+    log = tmp_path / "termination-log"
+    assert termination.run(log, lambda: result) == 0
+    found = ending(ended(log.read_text(), 0), Reason.COMPILE_FAILED, "")
+    assert found is not None
+    entries = {item["key"]: item for item in bank_status.entries_from(found.result)}
+    assert entries["128x128b1"]["state"] == "Kept"
+    assert entries["128x128b1"]["speedupPercent"] == 134
+    assert (entries["128x128b1"]["eagerMilliseconds"], entries["128x128b1"]["compiledMilliseconds"]) == (20, 15)
+    assert entries["160x96b4"]["why"] == "too slow"
+
+
+def test_the_longest_result_still_fits_into_a_termination_message(tmp_path: Path) -> None:
+    manifests = [Manifest("0123456789abcdef", {}, Bucket(1024 + 8 * i, 1024), State.KEPT) for i in range(32)]
+    result = {"identity": "0123456789abcdef", "entries": [item.summary(item.digest()) for item in manifests]}
+    log = tmp_path / "termination-log"
+    termination.run(log, lambda: result)
+    assert log.stat().st_size <= termination.LIMIT_BYTES
+    found = ending(ended(log.read_text(), 0), Reason.COMPILE_FAILED, "")
+    assert found is not None
+    assert len(bank_status.entries_from(found.result)) == 32
+
+
+def test_progress_becomes_a_sentence() -> None:
+    progress = Progress()
+    progress.begin("128x128b1", 2, 3)
+    progress.stage("Compiling")
+    answer = json.loads(json.dumps(progress.to_json()))
+    assert bank_status.progress_message(answer) == "Compiling: bucket 2 of 3, 128x128b1"

@@ -1,0 +1,186 @@
+"""What the plan sets is what the runtime reads: names, values, ports and paths of docs/contract.md."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sdxl_operator import naming
+from sdxl_operator.api import ProfileSpec, ServiceSpec
+from sdxl_operator.api.profile import Backend as ProfileBackend
+from sdxl_operator.api.service import Precision as SpecPrecision
+from sdxl_operator.api.service import Scheduler
+from sdxl_operator.naming import Object
+from sdxl_operator.plan import bank, model, pod, replica
+from sdxl_operator.plan.bank import Demand
+from sdxl_operator.plan.resolved import Resolved
+from sdxl_operator.runtime_client import INTERNAL_PORT
+from sdxl_runtime.__main__ import main
+from sdxl_runtime.bank import accepted_entry
+from sdxl_runtime.buckets import Bucket
+from sdxl_runtime.protocol import SCHEDULERS
+from sdxl_runtime.settings import Backend, CompileMode, Precision, Settings
+
+CONTRACT = (Path(__file__).parents[2] / "docs" / "contract.md").read_text()
+DIGEST = "sha256:" + "ab" * 32
+BUCKETS = [{"width": 128, "height": 128, "batch": 1}, {"width": 160, "height": 96, "batch": 4}]
+
+
+def resolved(source: str = "demo://shapes") -> Resolved:
+    spec = ServiceSpec.model_validate(
+        {
+            "model": {"source": source, "variant": "fp16"},
+            "buckets": BUCKETS,
+            "precision": "BF16",
+            "compile": {"mode": "AheadOfTime", "tuning": {"minimumSpeedupPercent": 111}},
+            "rollout": {"drainTimeoutSeconds": 77},
+            "server": {
+                "queueLimitSeconds": 33,
+                "requestTimeoutSeconds": 66,
+                "defaults": {"numInferenceSteps": 21, "guidanceScale": "4.5", "scheduler": "UniPC"},
+            },
+        }
+    )
+    profile = ProfileSpec.model_validate({"backend": "CPU", "image": "runtime:1"})
+    return Resolved("space", "studio", spec, profile)
+
+
+def owned(kind: str, name: str, spec: Object) -> Object:
+    metadata = {"name": name, "namespace": "space", "uid": "u-1"}
+    return {
+        "apiVersion": naming.API_VERSION,
+        "kind": kind,
+        "metadata": metadata,
+        "spec": spec,
+        "status": {"digest": DIGEST},
+    }
+
+
+def serve_container() -> Object:
+    return replica.template(resolved(), DIGEST)["spec"]["containers"][0]
+
+
+def compile_container() -> Object:
+    service = resolved()
+    own_model = owned("SDXLModel", service.model_name, service.model)
+    own_bank = owned("SDXLTuneBank", str(service.bank_name), service.bank or {})
+    job = bank.compile_job(own_bank, service.profile, Demand.of([service.spec]), own_model)
+    return job["spec"]["template"]["spec"]["containers"][0]
+
+
+def fetch_container() -> Object:
+    service = resolved()
+    job = model.fetch_job(owned("SDXLModel", service.model_name, service.model), "runtime:1", "IfNotPresent")
+    return job["spec"]["template"]["spec"]["containers"][0]
+
+
+CONTAINERS = {"serve": serve_container, "compile": compile_container, "fetch": fetch_container}
+
+
+def settings_of(container: Object) -> Settings:
+    return Settings.from_environment({item["name"]: item["value"] for item in container["env"]})
+
+
+@pytest.mark.parametrize("command", CONTAINERS)
+def test_the_runtime_knows_the_command_and_every_variable_of_the_container(command: str) -> None:
+    container = CONTAINERS[command]()
+    assert container["args"] == [command]
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    documented = set(re.findall(r"`(SDXL_[A-Z_]+)`", CONTRACT))
+    names = [item["name"] for item in container["env"] if item["name"].startswith("SDXL_")]
+    assert len(names) == len(set(names))
+    assert set(names) <= documented, "every variable that is set is on the contract's page"
+    source = "".join(path.read_text() for path in Path(__file__).parents[2].glob("runtime/sdxl_runtime/settings.py"))
+    assert [name for name in names if f'"{name}"' not in source] == [], "every variable that is set is read"
+
+
+def test_every_documented_variable_is_read_by_the_runtime() -> None:
+    source = (Path(__file__).parents[2] / "runtime/sdxl_runtime/settings.py").read_text()
+    documented = set(re.findall(r"`(SDXL_[A-Z_]+)`", CONTRACT))
+    assert {name for name in documented if f'"{name}"' not in source} == set()
+
+
+def test_a_replica_reads_back_what_the_spec_says() -> None:
+    found = settings_of(serve_container())
+    assert found.backend is Backend.CPU
+    assert found.model_name == "studio"
+    assert found.model_path == Path("/models") / resolved().model_name
+    assert found.model_digest == DIGEST
+    assert found.model_variant == "fp16"
+    assert found.buckets == (Bucket(128, 128), Bucket(160, 96, 4))
+    assert found.precision is Precision.BF16
+    assert found.compile_mode is CompileMode.AHEAD_OF_TIME
+    assert (found.queue_limit_seconds, found.request_timeout_seconds, found.drain_timeout_seconds) == (33, 66, 77)
+    assert (found.default_steps, found.default_guidance_scale, found.default_scheduler) == (21, 4.5, "UniPC")
+    assert (found.port, found.internal_port) == (pod.PUBLIC_PORT, pod.INTERNAL_PORT)
+
+
+def test_the_compile_job_and_the_replica_see_the_same_model_and_the_same_bank() -> None:
+    compiling, serving = settings_of(compile_container()), settings_of(serve_container())
+    same = ("backend", "model_path", "model_variant", "model_digest", "precision", "compile_mode", "bank_path")
+    assert {name: getattr(compiling, name) for name in same} == {name: getattr(serving, name) for name in same}
+    assert compiling.minimum_speedup_percent == 111
+    assert set(compiling.buckets) == set(serving.buckets)
+
+
+def test_fetch_writes_where_the_others_read() -> None:
+    assert settings_of(fetch_container()).model_path == settings_of(serve_container()).model_path
+    assert settings_of(fetch_container()).model_source == "demo://shapes"
+
+
+def test_paths_are_below_the_mounts() -> None:
+    container = serve_container()
+    mounts = {item["mountPath"]: item for item in container["volumeMounts"]}
+    found = settings_of(container)
+    assert found.bank_path is not None
+    assert found.bank_accepted is not None
+    assert "/models" in mounts
+    assert found.bank_path.is_relative_to("/bank")
+    assert mounts["/bank"]["readOnly"]
+    assert mounts["/models"]["readOnly"]
+    assert str(found.bank_accepted.parent) in mounts
+    assert mounts["/tmp"].get("readOnly") is not True
+
+
+def test_the_operator_asks_the_internal_port() -> None:
+    assert INTERNAL_PORT == pod.INTERNAL_PORT == Settings().internal_port
+    assert Settings().port == pod.PUBLIC_PORT
+    ports = {item["name"]: item["containerPort"] for item in serve_container()["ports"]}
+    assert ports == {"http": 8000, "internal": 8001}
+
+
+def test_enumerations_are_the_same_on_both_sides() -> None:
+    assert {item.value for item in ProfileBackend} == {item.value for item in Backend}
+    assert {item.value for item in SpecPrecision} == {item.value for item in Precision}
+    assert {item.value for item in Scheduler} == set(SCHEDULERS)
+
+
+@pytest.mark.parametrize("bucket", BUCKETS)
+def test_a_bucket_has_one_name(bucket: dict[str, int]) -> None:
+    assert naming.bucket_key(bucket) == Bucket.from_json(bucket).key
+
+
+def test_the_accepted_digests_are_read_by_the_runtime(tmp_path: Path) -> None:
+    own_bank = owned("SDXLTuneBank", "bank", {})
+    entries = [{"key": "128x128b1", "state": "Kept", "digest": DIGEST}, {"key": "160x96b4", "state": "Dropped"}]
+    config_map = bank.accepted(own_bank, "0123456789abcdef", entries)
+    path = tmp_path / "accepted.json"
+    path.write_text(config_map["data"]["accepted.json"])
+    assert json.loads(path.read_text())["digests"] == {"128x128b1": DIGEST}
+    (tmp_path / "bank").mkdir()
+    accepted = accepted_entry(tmp_path / "bank", path, "0123456789abcdef", Bucket(128, 128))
+    assert "128x128b1" in accepted.why, "it was looked for in the bank, so identity and digest were read"
+    dropped = accepted_entry(tmp_path / "bank", path, "0123456789abcdef", Bucket(160, 96, 4))
+    assert "no kept entry" in dropped.why
+
+
+def test_the_examples_parse_into_settings_the_runtime_takes() -> None:
+    for path in sorted((Path(__file__).parents[2] / "examples").glob("*.yaml")):
+        for document in yaml.safe_load_all(path.read_text()):
+            if document["kind"] != "SDXLService":
+                continue
+            service = Resolved("space", "studio", ServiceSpec.model_validate(document["spec"]), resolved().profile)
+            assert settings_of(replica.template(service, DIGEST)["spec"]["containers"][0]).buckets
