@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 ADVICE = "apply the crds/ folder of this version, or set crds.enabled in the chart"
 SERVED_SECONDS = 60.0
+POLL_SECONDS = 0.5
 
 
 class StartupError(Exception):
@@ -69,7 +70,7 @@ async def _until_served(cluster: ServingCluster) -> None:
     while missing := wanted - await cluster.served_kinds(naming.API_VERSION):
         if asyncio.get_running_loop().time() > deadline:
             raise StartupError(f"{naming.API_VERSION} does not serve {', '.join(sorted(missing))}: {ADVICE}")
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(POLL_SECONDS)
 
 
 def _documents(folder: Path) -> Iterator[tuple[Path, Object]]:
