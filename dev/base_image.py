@@ -40,5 +40,5 @@ def ensure() -> str:
 def _bootstrap(target: Path) -> None:
     log = cache_root() / "logs" / "base-image.log"
     with step(f"bootstrapping Debian {SUITE}"):
-        languages = "--aptopt=Acquire::Languages \"none\""
-        stream(["mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", languages, SUITE, target], log=log)
+        options = ["--variant=minbase", f"--include={','.join(PACKAGES)}", '--aptopt=Acquire::Languages "none"']
+        stream(["mmdebstrap", *options, SUITE, target], log=log)

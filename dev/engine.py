@@ -1,4 +1,4 @@
-"""What builds and keeps images on this machine: Docker where its engine answers, else buildah with a store of its own."""
+"""What builds and keeps images here: Docker where its engine answers, else buildah with a store of its own."""
 
 from __future__ import annotations
 

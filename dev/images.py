@@ -82,7 +82,7 @@ def build(names: Iterable[str] = ("operator", "runtime")) -> dict[str, str]:
 def build_and_load(names: Iterable[str] = ("operator", "runtime")) -> dict[str, str]:
     """Build, and bring the images to every node of the chosen cluster."""
     built = build(names)
-    choose().load([*built.values()])
+    choose().load([*built.values(), *(IMAGES[name].latest for name in built)])
     return built
 
 
@@ -93,7 +93,8 @@ def _build(image: Image) -> str:
             log = cache_root() / "logs" / f"image-{image.name}.log"
             log.unlink(missing_ok=True)
             with step(f"building {reference}"):
-                _build_with_docker(image, reference, log) if docker_answers() else _build_with_buildah(image, reference, log)
+                builder = _build_with_docker if docker_answers() else _build_with_buildah
+                builder(image, reference, log)
         tag = ["docker", "tag"] if docker_answers() else buildah("tag")
         run([*tag, reference, image.latest])
     return reference

@@ -29,7 +29,15 @@ def main() -> int:
 
 def resolve(extra: str) -> str:
     """One line for each package, for Linux on any architecture."""
-    how = ["--universal", "--python-version", "3.11", "--no-header", "--no-annotate", "--no-emit-index-url", "--upgrade"]
+    how = [
+        "--universal",
+        "--python-version",
+        "3.11",
+        "--no-header",
+        "--no-annotate",
+        "--no-emit-index-url",
+        "--upgrade",
+    ]
     limits = "\n".join(CONSTRAINTS[extra])
     found = run(
         ["uv", "pip", "compile", "pyproject.toml", "--extra", extra, *how, "--quiet", "--constraint", "-"],

@@ -28,7 +28,9 @@ def run(
     """Run a program and return what it wrote to its standard output; with `check`, a failure raises `Failed`."""
     words = [str(word) for word in argv]
     try:
-        done = subprocess.run(words, input=text_in, capture_output=True, text=True, env=env, cwd=folder, timeout=timeout)
+        done = subprocess.run(
+            words, input=text_in, capture_output=True, text=True, env=env, cwd=folder, timeout=timeout
+        )
     except FileNotFoundError:
         raise Failed(f"the program {words[0]!r} is not installed") from None
     except subprocess.TimeoutExpired:

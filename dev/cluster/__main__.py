@@ -40,8 +40,9 @@ def run(options: argparse.Namespace, cluster: Provider) -> int:
             print_environment(cluster)
         case "node":
             if not isinstance(cluster, LocalCluster):
-                raise Failed("only nodes of the local cluster can be stopped and started")
-            (cluster.stop_node if options.action == "stop" else cluster.start_node)(options.number)
+                raise Failed("only nodes of the local cluster can be stopped, started and removed")
+            verbs = {"stop": cluster.stop_node, "start": cluster.start_node, "remove": cluster.remove_node}
+            verbs[options.action](options.number)
     return 0
 
 
@@ -53,8 +54,8 @@ def print_environment(cluster: Provider) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m dev.cluster", description="A Kubernetes cluster to develop and test on.")
-    top.add_argument("--provider", choices=["kind", "local"], help="default: kind where a Docker engine answers, else local")
+    top = argparse.ArgumentParser(prog="python -m dev.cluster", description="A cluster to develop and test on.")
+    top.add_argument("--provider", choices=["kind", "local"], help="default: kind where Docker answers, else local")
     top.add_argument("--use-kubeconfig", metavar="PATH", help="use this existing cluster; also SDXL_USE_KUBECONFIG")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     up = commands.add_parser("up", help="make the cluster, or complete and repair the one that is there")
@@ -65,8 +66,8 @@ def parser() -> argparse.ArgumentParser:
     load.add_argument("images", nargs="+", metavar="IMAGE")
     commands.add_parser("kubeconfig", help="print the path of the kubeconfig")
     commands.add_parser("env", help='for a shell: eval "$(python -m dev.cluster env)"')
-    node = commands.add_parser("node", help="make a node fail, or bring it back (local only)")
-    node.add_argument("action", choices=["stop", "start"])
+    node = commands.add_parser("node", help="make a node fail, bring it back, or take the last one away (local only)")
+    node.add_argument("action", choices=["stop", "start", "remove"])
     node.add_argument("number", type=int)
     for command in commands.choices.values():  # accepted after the command as well
         command.add_argument("--provider", choices=["kind", "local"], default=argparse.SUPPRESS, help=argparse.SUPPRESS)

@@ -35,8 +35,9 @@ class KindCluster:
     def up(self, nodes: int | None = None) -> None:
         if self._exists():
             self._require_ours()
-            if nodes is not None and nodes != len(self._node_names()):
-                say(f"  the kind cluster has {len(self._node_names())} nodes and keeps them; `down` first for another number")
+            present = len(self._kind("get", "nodes", "--name", CLUSTER).split())
+            if nodes is not None and nodes != present:
+                say(f"  the kind cluster has {present} nodes and keeps them; `down` first for another number")
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.marker.touch()
@@ -47,7 +48,8 @@ class KindCluster:
         self._kind("export", "kubeconfig", "--name", CLUSTER, "--kubeconfig", str(self.kubeconfig))
         with step("storage shared over the nodes"):
             self._in_control_plane("apply", "-f", "-", text_in=json.dumps(storage_config()))
-            self._in_control_plane("-n", "local-path-storage", "rollout", "restart", "deployment/local-path-provisioner")
+            restart = ["rollout", "restart", "deployment/local-path-provisioner"]
+            self._in_control_plane("--namespace", "local-path-storage", *restart)
 
     def down(self) -> None:
         if self._exists():
@@ -76,9 +78,6 @@ class KindCluster:
     def _require_ours(self) -> None:
         if not self.marker.exists():
             raise Failed(f"a kind cluster {CLUSTER!r} exists that this tool did not make; delete or rename it")
-
-    def _node_names(self) -> list[str]:
-        return self._kind("get", "nodes", "--name", CLUSTER).split()
 
     def _kind(self, *words: str, text_in: str | None = None) -> str:
         program = shutil.which("kind")

@@ -65,7 +65,7 @@ LOCAL_PROGRAMS = (HYPERKUBE, NODE_TOOLS, REGISTRY, PROVISIONER, HELM, COREDNS)
 
 
 def ensure(programs: Iterable[Program]) -> None:
-    """Build what the cache lacks. Two at a time: Go itself fills the cores while compiling, not while it downloads or links."""
+    """Build what the cache lacks, two at a time: Go fills the cores only while it compiles."""
     missing = [program for program in programs if not program.target.exists()]
     if not missing:
         return
@@ -81,7 +81,8 @@ def require_go() -> None:
         raise Failed(advice)
     found = go_version(run(["go", "version"]))
     toolchain = run(["go", "env", "GOTOOLCHAIN"]).strip()
-    if found < GO_FLOOR and (toolchain == "local" or found < (1, 21)):  # since 1.21 an older Go fetches a newer toolchain
+    fetches_newer = found >= (1, 21) and toolchain != "local"
+    if found < GO_FLOOR and not fetches_newer:
         raise Failed(f"Go {found[0]}.{found[1]} is installed. {advice}")
 
 
@@ -98,7 +99,8 @@ def _build(program: Program) -> None:
     def build(unfinished: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="sdxl-go-") as folder:
             _write_module(program, Path(folder))
-            argv = ["go", "build", "-mod=mod", "-trimpath", "-ldflags", program.ldflags, "-o", unfinished, program.package]
+            flags = ["-mod=mod", "-trimpath", "-ldflags", program.ldflags]
+            argv = ["go", "build", *flags, "-o", str(unfinished), program.package]
             stream(argv, log=log, folder=Path(folder), env={**os.environ, "CGO_ENABLED": "0"})
 
     with step(f"building {program.name} {program.version}".strip()):

@@ -10,6 +10,7 @@ from dev.cluster.local.layout import DNS_PORT, DNS_SERVICE, TOOLS_IMAGE, Node
 SHARED_CLASS = "standard"
 NODE_CLASS = "node-local"
 PROVISIONER = "rancher.io/local-path"
+STORAGE_GROUP = "storageclass.kubernetes.io"
 SERVICE_ACCOUNT = "local-path-provisioner"
 NAMESPACE = "kube-system"
 
@@ -67,7 +68,7 @@ def storage_class(name: str, binding: str, default: bool = False) -> Object:
     return {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
-        "metadata": {"name": name, "annotations": {"storageclass.kubernetes.io/is-default-class": str(default).lower()}},
+        "metadata": {"name": name, "annotations": {f"{STORAGE_GROUP}/is-default-class": str(default).lower()}},
         "provisioner": PROVISIONER,
         "reclaimPolicy": "Delete",
         "volumeBindingMode": binding,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dev.cluster.local.layout import CGROUP, Node
@@ -40,11 +40,11 @@ def _make(folder: Path) -> None:
         own, above = folder / name, folder.parent / name
         if own.exists() and above.exists() and above.read_text().strip() and not own.read_text().strip():
             own.write_text(above.read_text())
-    delegated = folder.parent / "cgroup.subtree_control"
-    if delegated.exists() and (folder / "cgroup.controllers").exists() and (folder.parent / "cgroup.controllers").exists():
-        names = (folder.parent / "cgroup.controllers").read_text().split()
-        with contextlib.suppress(OSError):  # what cannot be delegated here, the kubelet will name if it needs it
-            delegated.write_text(" ".join(f"+{name}" for name in names))
+    controllers = folder.parent / "cgroup.controllers"
+    if controllers.exists():  # v2: controllers have to be handed down; one that cannot be, the kubelet names
+        for name in controllers.read_text().split():
+            with contextlib.suppress(OSError):
+                (folder.parent / "cgroup.subtree_control").write_text(f"+{name}")
 
 
 def join_daemons() -> None:
@@ -54,27 +54,26 @@ def join_daemons() -> None:
 
 def members(root: Path = ROOT) -> set[int]:
     """Every process in our cgroups: daemons, shims and what runs in pods."""
-    found: set[int] = set()
-    for hierarchy in hierarchies(root):
-        for folder in _tree(hierarchy / CGROUP):
-            with contextlib.suppress(FileNotFoundError, OSError):
-                found.update(int(word) for word in (folder / "cgroup.procs").read_text().split())
-    return found - {0}
+    return _processes(leftovers(CGROUP, root))
 
 
 def node_members(node: Node, root: Path = ROOT) -> set[int]:
     """The processes in the pods of one node."""
+    return _processes(leftovers(node.cgroup, root))
+
+
+def _processes(folders: Iterable[Path]) -> set[int]:
     found: set[int] = set()
-    for folder in _tree(tracker(root) / node.cgroup):
-        with contextlib.suppress(OSError):
+    for folder in folders:
+        with contextlib.suppress(OSError):  # it went away meanwhile
             found.update(int(word) for word in (folder / "cgroup.procs").read_text().split())
     return found - {0}
 
 
-def remove(root: Path = ROOT, seconds: float = 5.0) -> None:
+def remove(path: str = CGROUP, root: Path = ROOT, seconds: float = 5.0) -> None:
     """Remove our cgroups, the deepest first. A cgroup can stay busy for a moment after its last process ended."""
     deadline = time.monotonic() + seconds
-    while left := leftovers(root):
+    while left := leftovers(path, root):
         for folder in left:
             with contextlib.suppress(OSError):
                 folder.rmdir()
@@ -83,8 +82,8 @@ def remove(root: Path = ROOT, seconds: float = 5.0) -> None:
         time.sleep(0.05)
 
 
-def leftovers(root: Path = ROOT) -> list[Path]:
-    return [folder for hierarchy in hierarchies(root) for folder in _tree(hierarchy / CGROUP)]
+def leftovers(path: str = CGROUP, root: Path = ROOT) -> list[Path]:
+    return [folder for hierarchy in hierarchies(root) for folder in _tree(hierarchy / path)]
 
 
 def _tree(top: Path) -> Iterator[Path]:

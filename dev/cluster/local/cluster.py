@@ -112,6 +112,14 @@ class LocalCluster:
             node.start(self._existing(number), self.layout, archive.tools_tag())
             self._wait_for_nodes()
 
+    def remove_node(self, number: int) -> None:
+        """Take the last node away for good."""
+        with self._alone():
+            if number != len(self.nodes) or number == 1:
+                raise Failed("only the last of several nodes can be removed")
+            node.remove(self._existing(number), self.layout)
+            self._mark(nodes=number - 1)
+
     def _existing(self, number: int) -> Node:
         if not 1 <= number <= len(self.nodes):
             raise Failed(f"the cluster has no node {number}; it has {len(self.nodes)}")
@@ -125,33 +133,35 @@ class LocalCluster:
     def _claim(self, nodes: int) -> None:
         """Write the marker before anything else is made; refuse what is not ours."""
         self._require_ours()
-        marks = json.loads(read(self.layout.marker) or "{}")
         self.layout.root.mkdir(mode=0o755, parents=True, exist_ok=True)
-        if "ip_forward" not in marks:
-            marks["ip_forward"] = network.FORWARDING.read_text().strip()
-            marks["made_folders"] = [str(place) for place in cleanup.PRIVATE_PLACES if not place.exists()]
-        marks["nodes"] = nodes
-        new = self.layout.marker.with_suffix(".new")
-        new.write_text(json.dumps(marks, indent=1))
-        new.rename(self.layout.marker)
+        if not self.layout.marker.exists():
+            made = [str(place) for place in cleanup.PRIVATE_PLACES if not place.exists()]
+            self._mark(ip_forward=network.FORWARDING.read_text().strip(), made_folders=made)
+        self._mark(nodes=nodes)
         network.forward_between_nodes()
         for place in cleanup.PRIVATE_PLACES:
             place.mkdir(parents=True, exist_ok=True)
+
+    def _mark(self, **changes: object) -> None:
+        marks = json.loads(read(self.layout.marker) or "{}") | changes
+        new = self.layout.marker.with_suffix(".new")
+        new.write_text(json.dumps(marks, indent=1))
+        new.rename(self.layout.marker)
 
     def _require_ours(self) -> None:
         root = self.layout.root
         if self.layout.marker.exists() or (root.exists() and not [e for e in root.iterdir() if e.suffix != ".new"]):
             return
         if root.exists():
-            raise Failed(f"{root} holds files but not {self.layout.marker.name}: this tool did not make it, and leaves it alone")
+            raise Failed(f"{root} holds files but no {self.layout.marker.name}: this tool did not make it")
         foreign = [each.namespace for each in map(self.layout.node, range(1, NODE_LIMIT + 1)) if network.exists(each)]
         if foreign:
-            raise Failed(f"the network namespaces {', '.join(foreign)} exist, but not {root}: another cluster may use them")
+            raise Failed(f"there are network namespaces {', '.join(foreign)} but no {root}: another cluster's?")
 
     def _link_programs(self) -> None:
         self.layout.bin.mkdir(exist_ok=True)
         targets = {program.name: program.target for program in programs.LOCAL_PROGRAMS}
-        targets |= {component: programs.HYPERKUBE.target for component in COMPONENTS}
+        targets |= dict.fromkeys(COMPONENTS, programs.HYPERKUBE.target)
         for name, target in targets.items():
             link, new = self.layout.bin / name, self.layout.bin / f".{name}"
             new.unlink(missing_ok=True)
@@ -174,7 +184,8 @@ class LocalCluster:
             self._fail_on_dead_daemon()
             if time.monotonic() > deadline:
                 log = self.layout.logs / f"{self.nodes[-1].name}-kubelet.log"
-                raise Failed(f"a node is not Ready after {seconds:.0f} s. The kubelet's last words:\n{tail(read(log))}\n{log}")
+                words = f"The kubelet's last words:\n{tail(read(log))}\nThe whole log: {log}"
+                raise Failed(f"a node is not Ready after {seconds:.0f} s. {words}")
             time.sleep(0.3)
         account = ("get", "serviceaccount", "default", "--ignore-not-found", "-o", "name")
         while not controlplane.kubectl(self.layout, *account).strip() and time.monotonic() < deadline:

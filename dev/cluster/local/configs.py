@@ -62,14 +62,14 @@ def registry(node: Node, storage: str) -> str:
 
 
 def pod_network(node: Node) -> str:
-    """A bridge per node; routes between the nodes' ranges are on the host."""
+    """A bridge per node. The host routes between them, so a pod is seen under its own address everywhere."""
     ipam = {
         "type": "host-local",
         "dataDir": f"{node.folder}/private/cni/networks",
         "ranges": [[{"subnet": node.pods}]],
         "routes": [{"dst": "0.0.0.0/0"}],
     }
-    bridge = {"type": "bridge", "bridge": "cni0", "isGateway": True, "ipMasq": True, "hairpinMode": True, "ipam": ipam}
+    bridge = {"type": "bridge", "bridge": "cni0", "isGateway": True, "hairpinMode": True, "ipam": ipam}
     plugins = [bridge, {"type": "portmap", "capabilities": {"portMappings": True}}, {"type": "loopback"}]
     return json.dumps({"cniVersion": "0.4.0", "name": "pods", "plugins": plugins}, indent=1)
 
@@ -149,7 +149,7 @@ def corefile(control_plane: Node, layout: Layout) -> str:
 
 
 def storage(layout: Layout, classes: tuple[str, str]) -> str:
-    """local-path-provisioner's file: the first class shares one folder over all nodes, the second is bound to a node."""
+    """local-path-provisioner's file: the first class shares a folder over all nodes, the second is bound to a node."""
     shared, bound = classes
     return json.dumps(
         {

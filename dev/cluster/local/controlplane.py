@@ -153,6 +153,6 @@ def nodes(layout: Layout) -> dict[str, bool]:
     """Each registered node and whether it is ready."""
     items = json.loads(kubectl(layout, "get", "nodes", "-o", "json"))["items"]
     return {
-        item["metadata"]["name"]: any(c["type"] == "Ready" and c["status"] == "True" for c in item["status"]["conditions"])
+        item["metadata"]["name"]: ("Ready", "True") in [(c["type"], c["status"]) for c in item["status"]["conditions"]]
         for item in items
     }

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
-from dev.engine import buildah, image_exists
 from dev.cluster.local.layout import REGISTRY_PORT, Layout, Node
+from dev.engine import buildah, image_exists
 from dev.shell import Failed, run, step
 
 PREFIX = "localhost/"
@@ -25,7 +26,7 @@ def load(references: list[str], on: list[Node], layout: Layout) -> None:
             # uncompressed: nothing is gained by squeezing bytes that stay on one machine
             run(buildah("push", "--quiet", "--tls-verify=false", "--disable-compression", reference, target))
             with ThreadPoolExecutor(len(on) or 1) as pool:
-                list(pool.map(lambda node: pull(reference, node, layout), on))
+                list(pool.map(partial(pull, reference, layout=layout), on))
 
 
 def repository(reference: str) -> str:
@@ -39,7 +40,7 @@ def pull(reference: str, node: Node, layout: Layout) -> None:
     """Make a node have what the name means now; the kubelet alone would keep an older image of the same name."""
     if digest_on(node, reference) == digest_in_registry(reference, layout):
         return
-    hosts = ["--hosts-dir", layout.image_hosts]
+    hosts = ["--hosts-dir", str(layout.image_hosts)]
     run([*node.ctr, "images", "pull", *hosts, "--snapshotter", "overlayfs", reference])
 
 

@@ -24,7 +24,7 @@ def require_free(node: Node) -> None:
         device = found[0].get("dev") if found else None
         uplinks = {route.get("dev") for route in json.loads(run(["ip", "-j", "route", "show", "default"]) or "[]")}
         if device not in {None, "lo", node.host_link} | uplinks:
-            raise Failed(f"{target} is reached through {device!r} here, but the local cluster needs that address itself")
+            raise Failed(f"{target} is reached through {device!r} here, but the local cluster needs that address")
 
 
 def ensure(node: Node) -> None:
@@ -57,12 +57,10 @@ def enter(node: Node) -> tuple[str, ...]:
     return ("nsenter", f"--net={NAMESPACES / node.namespace}")
 
 
-def forward_between_nodes() -> str:
-    """Let the host pass packets between nodes; gives what the setting was, so that it can be put back."""
-    before = FORWARDING.read_text().strip()
-    if before != "1":
+def forward_between_nodes() -> None:
+    """Let the host pass packets between nodes."""
+    if FORWARDING.read_text().strip() != "1":
         FORWARDING.write_text("1")
-    return before
 
 
 def remove(node: Node) -> None:

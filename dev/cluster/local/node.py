@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 
 from dev.cluster.local import archive, cgroups, configs, controlplane, network, pki, processes
 from dev.cluster.local.layout import POD_RANGE, Layout, Node
@@ -73,9 +74,9 @@ def start(node: Node, layout: Layout, tools_tag: str) -> None:
     write_configs(node, layout, tools_tag)
     hold = holder(node, layout)
     if not processes.is_running(hold, layout):
-        stop(node, layout)  # without its holder, a node's other processes sit in a namespace nobody can enter any more
+        stop(node, layout)  # without its holder, nobody can enter any more where a node's other processes are
         processes.start(hold, layout)
-        processes.wait_until(lambda: handed_over(hold, layout), hold, layout, 10, "could not make the node's namespaces")
+        processes.wait_until(lambda: handed_over(hold, layout), hold, layout, 10, "made no namespaces")
     pid = processes.pid_of(hold, layout)
     assert pid is not None, "wait_until has just seen it"
     containerd, *rest = daemons(node, layout, pid)
@@ -104,5 +105,10 @@ def stop(node: Node, layout: Layout) -> None:
     processes.end(cgroups.node_members(node), seconds=0.2)
 
 
-def remove_from_cluster(node: Node, layout: Layout) -> None:
-    controlplane.kubectl(layout, "delete", "node", node.name, "--ignore-not-found", check=False)
+def remove(node: Node, layout: Layout) -> None:
+    """Stop a node, forget it and delete its files."""
+    stop(node, layout)
+    controlplane.kubectl(layout, "delete", "node", node.name, "--ignore-not-found")
+    network.remove(node)
+    cgroups.remove(node.cgroup)
+    shutil.rmtree(node.folder)

@@ -27,9 +27,9 @@ IMAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
 def require_machine() -> None:
     """Linux and root: namespaces, mounts and cgroups are made."""
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
-        raise Failed("the local cluster needs Linux on x86_64 or arm64. Elsewhere start Docker, and kind is used instead")
+        raise Failed("the local cluster needs Linux on x86_64 or arm64. Elsewhere start Docker")
     if os.geteuid() != 0:
-        raise Failed("the local cluster makes namespaces and mounts: run this as root, or start Docker to use kind instead")
+        raise Failed("the local cluster makes namespaces and mounts: run this as root, or start Docker")
 
 
 def ensure(wanted: dict[str, str]) -> None:
@@ -39,7 +39,7 @@ def ensure(wanted: dict[str, str]) -> None:
         return
     packages = sorted({wanted[program] for program in lacking})
     if shutil.which("apt-get") is None:
-        raise Failed(f"missing programs: {', '.join(lacking)}. Install what brings them (on Debian: {' '.join(packages)})")
+        raise Failed(f"missing: {', '.join(lacking)}. Install what brings them (on Debian: {' '.join(packages)})")
     with step(f"installing {' '.join(packages)}"):
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         run(["apt-get", "update", "--quiet"], env=quiet, check=False)

@@ -83,11 +83,10 @@ def _sign(pki: Path, name: str, subject: str, extensions: str, authority: str | 
         work = Path(folder)
         key, request, made, wanted = (work / f"{name}.{end}" for end in ("key", "csr", "crt", "ext"))
         wanted.write_text(extensions)
-        new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key]
-        run(["openssl", "req", *new_key, "-out", request, "-subj", subject])
-        by = ["-CA", pki / f"{authority}.crt", "-CAkey", pki / f"{authority}.key"] if authority else ["-signkey", key]
-        serial = ["-CAcreateserial", "-CAserial", work / "serial"] if authority else []
-        out = ["-out", made, "-days", DAYS, "-extfile", wanted]
-        run(["openssl", "x509", "-req", "-in", request, *by, *serial, *out])
+        new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        run(["openssl", "req", *new_key, "-keyout", key, "-out", request, "-subj", subject])
+        by = f"-CA {pki}/{authority}.crt -CAkey {pki}/{authority}.key" if authority else f"-signkey {key}"
+        sign = f"{by} -days {DAYS} -extfile {wanted}".split()
+        run(["openssl", "x509", "-req", "-in", request, *sign, "-out", made])
         key.rename(pki / key.name)
         made.rename(pki / made.name)  # last: its presence says that the pair is whole

@@ -119,15 +119,15 @@ def send(pids: Iterable[int], number: signal.Signals) -> None:
 
 def started_from(root: Path, proc: Path = PROC) -> list[int]:
     """The processes whose program or one of whose arguments lies in the run folder and that are of a kind we start."""
-    found = []
-    for entry in proc.iterdir():
-        if entry.name.isdigit() and belongs(command_line(int(entry.name), proc), root):
-            found.append(int(entry.name))
-    return found
+    return [pid for pid in all_pids(proc) if belongs(command_line(pid, proc), root)]
+
+
+def all_pids(proc: Path = PROC) -> list[int]:
+    return [int(entry.name) for entry in proc.iterdir() if entry.name.isdigit()]
 
 
 def belongs(argv: Sequence[str], root: Path) -> bool:
-    """Whether a command line is one of ours: a program in the run folder's bin, or containerd or a shim that serves it."""
+    """Whether a command line is one of ours: a program of the run folder, or containerd or a shim that serves it."""
     if not argv:
         return False
     if argv[0].startswith(f"{root}/bin/"):
@@ -138,8 +138,7 @@ def belongs(argv: Sequence[str], root: Path) -> bool:
 
 def shims_of(socket: Path, proc: Path = PROC) -> list[int]:
     """The shims that containerd left when it ended; they hold its containers."""
-    pids = (int(entry.name) for entry in proc.iterdir() if entry.name.isdigit())
-    return [pid for pid in pids if _is_shim(command_line(pid, proc), socket)]
+    return [pid for pid in all_pids(proc) if _is_shim(command_line(pid, proc), socket)]
 
 
 def _is_shim(argv: Sequence[str], socket: Path) -> bool:
