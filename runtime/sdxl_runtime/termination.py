@@ -84,17 +84,24 @@ def _last_line(error: BaseException) -> str:
 
 
 def finish(path: Path, message: Mapping[str, Any]) -> None:
-    """Write and log the message as one line of at most `LIMIT_BYTES`; a file that cannot be written is no failure."""
-    line = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
-    if len(line.encode()) > LIMIT_BYTES and "entries" in message:
-        line = json.dumps(
-            {**message, "entries": [_short(entry) for entry in message["entries"]]}, separators=(",", ":")
-        )
-    log.info("%s", line)
+    """Write and log the message as one line of at most `LIMIT_BYTES`; a file that cannot be written is no failure.
+
+    Too many entries are first shortened to bucket, state and digest; `leftOut` says how many did not fit even so.
+    """
+    line = _line(message)
+    entries = [_short(entry) for entry in message.get("entries", ())]
+    while len(line) > LIMIT_BYTES and entries:
+        line = _line({**message, "entries": entries, "leftOut": len(message["entries"]) - len(entries)})
+        entries.pop()
+    log.info("%s", line.decode())
     try:
-        path.write_bytes(line.encode()[:LIMIT_BYTES])
+        path.write_bytes(line[:LIMIT_BYTES])
     except OSError as error:
         log.warning("the termination message was not written: %s", error)
+
+
+def _line(message: Mapping[str, Any]) -> bytes:
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _short(entry: Mapping[str, Any]) -> dict[str, Any]:
