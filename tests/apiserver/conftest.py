@@ -95,7 +95,7 @@ def cluster(transport: Transport) -> KubernetesCluster:
 
 
 def _start(folder: Path, processes: list[subprocess.Popen[bytes]]) -> ApiServer:
-    etcd, peer, port = _free_ports(3)
+    etcd, peer, port = free_ports(3)
     processes.append(
         _run(
             folder,
@@ -172,7 +172,8 @@ def _kubeconfig(folder: Path, port: int, user: str, token: str) -> Path:
     return path
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports on loopback that nobody listens on now."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [int(one.getsockname()[1]) for one in sockets]
     for one in sockets:
