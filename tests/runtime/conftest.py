@@ -100,3 +100,23 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny-model")
     write_tiny_model(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def cpu() -> Any:
+    """The CPU device with one thread: on a busy machine, threads that wait for each other cost more than they bring."""
+    import torch
+
+    from sdxl_runtime.device.cpu import CPUDevice
+
+    torch.set_num_threads(1)
+    return CPUDevice()
+
+
+@pytest.fixture(scope="session")
+def tiny_pipeline(tiny_model: Path, cpu: Any) -> Any:
+    """The tiny model on the CPU, eager and in fp32."""
+    from sdxl_runtime.pipeline import load
+    from sdxl_runtime.settings import Settings
+
+    return load(Settings(model_path=tiny_model), cpu)
