@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from sdxl_runtime.lock import locked
 from sdxl_runtime.termination import Failure, Reason
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from sdxl_runtime import compiling
 from sdxl_runtime.bank import Bank, Entry, State, identity
 from sdxl_runtime.buckets import Bucket

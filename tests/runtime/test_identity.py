@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
 from sdxl_runtime.bank import identify_main, identity
 from sdxl_runtime.settings import Backend, CompileMode, Precision, Settings, SettingsError
 

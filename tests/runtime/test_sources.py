@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from sdxl_runtime import sources
 from sdxl_runtime.layout import check, measure
 from sdxl_runtime.progress import Progress

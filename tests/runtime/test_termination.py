@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from sdxl_runtime.settings import SettingsError
 from sdxl_runtime.termination import Failure, Reason, Stopped, classify, finish, run
 
@@ -40,13 +41,15 @@ def test_an_error_has_a_reason(error: Exception, reason: Reason) -> None:
 
 
 def test_the_cause_decides_where_a_library_wrapped_it() -> None:
-    try:
+    def write() -> None:
         try:
             raise OSError(errno.ENOSPC, "No space left on device")
         except OSError as error:
             raise RuntimeError("the package was not written") from error
-    except RuntimeError as wrapped:
-        assert classify(wrapped).reason is Reason.VOLUME_FULL
+
+    with pytest.raises(RuntimeError) as wrapped:
+        write()
+    assert classify(wrapped.value).reason is Reason.VOLUME_FULL
 
 
 def test_the_bucket_is_kept_where_the_failure_named_none() -> None:
