@@ -42,7 +42,7 @@ def main() -> int:
     except SettingsError as error:
         print(f"sdxl-operator: {error}", file=sys.stderr)
         return 2
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _log_at(settings.log_level)
     code = 0
     try:
         asyncio.run(_until_stopped(settings))
@@ -54,6 +54,13 @@ def main() -> int:
         code = 1
         log.critical("the operator cannot go on", exc_info=True)
     return code
+
+
+def _log_at(level: str) -> None:
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if level != "DEBUG":
+        for chatty in ("aiohttp.access", "kopf.objects"):  # a line for each probe and each event
+            logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 async def operate(settings: OperatorSettings) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sdxl_operator import crd
 from sdxl_operator.api import KINDS
 from sdxl_operator.naming import Object
 from tests.apiserver.conftest import ApiServer, a_profile, a_service
@@ -127,3 +128,10 @@ def test_get_shows_the_columns_that_explain(apiserver: ApiServer, namespace: str
     apiserver.apply(a_service(namespace))
     header = apiserver.kubectl("get", "sdxl", "-n", namespace).splitlines()[0]
     assert re.split(r"\s{2,}|\s", header.strip()) == ["NAME", "READY", "REASON", "REPLICAS", "BUCKETS", "URL", "AGE"]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_what_the_server_stored_lacks_nothing_of_what_the_operator_knows(apiserver: ApiServer, kind: Any) -> None:
+    live = json.loads(apiserver.kubectl("get", "crd", crd.name_of(kind), "-o", "json"))
+    live["metadata"]["annotations"] = {}  # without the hash, field by field
+    assert crd.missing_fields(live, crd.definition(kind)) == []

@@ -110,7 +110,7 @@ async def test_a_missing_profile_is_noticed_and_its_arrival_too(
     async def accepted() -> str:
         live = await cluster.get(ref)
         assert live is not None
-        return next(one["status"] for one in live["status"]["conditions"] if one["type"] == "Accepted")
+        return next(str(one["status"]) for one in live["status"]["conditions"] if one["type"] == "Accepted")
 
     name = f"profile-{namespace}"
     ref = Ref.of(await cluster.apply(a_service(namespace, accelerator={"profile": name})))

@@ -9,7 +9,7 @@ import yaml
 
 from sdxl_operator import crd, naming, startup
 from sdxl_operator.api import KINDS
-from sdxl_operator.cluster import Forbidden, Invalid
+from sdxl_operator.cluster import Forbidden, Invalid, Objects
 from sdxl_operator.naming import Object, Ref
 from sdxl_operator.startup import StartupError, apply_profiles, check_crds
 
@@ -45,7 +45,7 @@ class StartingCluster:
 
     async def list(
         self, api_version: str, kind: str, namespace: str = "", labels: Mapping[str, str] | None = None
-    ) -> "list[Object]":
+    ) -> Objects:
         raise NotImplementedError
 
     async def apply(self, obj: Object) -> Object:
@@ -60,7 +60,7 @@ class StartingCluster:
     async def record(self, regarding: Object, reason: str, message: str, warning: bool, action: str) -> None:
         raise NotImplementedError
 
-    async def events(self, ref: Ref) -> "list[Object]":
+    async def events(self, ref: Ref) -> Objects:
         raise NotImplementedError
 
 

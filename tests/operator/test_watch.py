@@ -34,7 +34,7 @@ class Operator:
 
     async def keys(self, count: int) -> set[Key]:
         """The next keys; each ends its turn at once."""
-        found = set()
+        found: set[Key] = set()
         async with asyncio.timeout(10):
             while len(found) < count:
                 key = await self.queue.take()

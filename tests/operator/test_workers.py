@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from sdxl_operator.cluster import ClusterError, Forbidden, Unavailable
-from sdxl_operator.naming import API_VERSION, BANK, MODEL, SERVICE, Key, Object
+from sdxl_operator.cluster import ClusterError, Forbidden, Objects, Unavailable
+from sdxl_operator.naming import API_VERSION, BANK, MODEL, SERVICE, Key
 from sdxl_operator.reconcile import Requeue
 from sdxl_operator.workers import add_all, resync, work
 from sdxl_operator.workqueue import WorkQueue
@@ -112,7 +112,7 @@ class ListedCluster:
         self.failures = failures
         self.lists: list[tuple[str, str]] = []
 
-    async def list(self, api_version: str, kind: str, namespace: str = "", labels: Any = None) -> "list[Object]":
+    async def list(self, api_version: str, kind: str, namespace: str = "", labels: Any = None) -> Objects:
         self.lists.append((kind, namespace))
         if self.failures:
             self.failures -= 1
@@ -140,7 +140,7 @@ async def test_the_re_list_goes_on_after_the_api_server_was_away(caplog: pytest.
 
 async def test_a_re_list_that_is_not_allowed_ends_the_operator() -> None:
     class ForbiddenCluster(ListedCluster):
-        async def list(self, *arguments: Any, **more: Any) -> "list[Object]":
+        async def list(self, *arguments: Any, **more: Any) -> Objects:
             raise Forbidden(403, "Forbidden", "no rights")
 
     cluster: Any = ForbiddenCluster()

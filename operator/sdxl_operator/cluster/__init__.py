@@ -14,7 +14,17 @@ from sdxl_operator.cluster.errors import (
 )
 from sdxl_operator.naming import Object, Ref
 
-__all__ = ["Cluster", "ClusterError", "Conflict", "Forbidden", "Invalid", "KindNotServed", "NotFound", "Unavailable"]
+__all__ = [
+    "Cluster",
+    "ClusterError",
+    "Conflict",
+    "Forbidden",
+    "Invalid",
+    "KindNotServed",
+    "NotFound",
+    "Objects",
+    "Unavailable",
+]
 
 
 Objects = list[Object]  # NB: inside the class, `list` is the method
