@@ -72,7 +72,7 @@ def template(*words: str | Path, namespace: str = "sdxl-system") -> list[dict[st
     done = helm("template", "release", CHART, "--namespace", namespace, *words)
     if done.returncode != 0:
         raise Failed(f"helm cannot render the chart: {done.stderr}")
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
+    return [document for document in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader) if document]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,5 +1,6 @@
 """values.yaml: each key has a comment and an effect, and values.schema.json refuses what is not one."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,12 +85,20 @@ def printed(tmp_path: Path, values: dict[str, Any]) -> str:
     return str(done.stdout)
 
 
+@pytest.fixture(scope="module")
+def before() -> dict[str, str]:
+    """What was rendered without the change, by the other values."""
+    return {}
+
+
 @pytest.mark.parametrize(("path", "value"), list(leaves(VALUES)))
-def test_every_value_changes_what_is_rendered(tmp_path: Path, path: str, value: Any) -> None:
-    needs = NEEDS.get(path, {})
-    before = printed(tmp_path, needs)
-    after = printed(tmp_path, merged(needs, nested(path, changed(path, value))))
-    assert before != after
+def test_every_value_changes_what_is_rendered(before: dict[str, str], tmp_path: Path, path: str, value: Any) -> None:
+    needs = {} if path.startswith("crds.") else {"crds": {"enabled": False}}  # they are most of the text
+    needs |= NEEDS.get(path, {})
+    key = json.dumps(needs)
+    if key not in before:
+        before[key] = printed(tmp_path, needs)
+    assert printed(tmp_path, merged(needs, nested(path, changed(path, value)))) != before[key]
 
 
 def test_every_key_has_a_comment_right_above() -> None:
