@@ -8,9 +8,9 @@ import signal
 import socket
 from collections.abc import Callable, Generator
 from dataclasses import asdict
+from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
 
 from sdxl_runtime.app import Service, create_internal_app, create_public_app
 from sdxl_runtime.batcher import Batcher
@@ -139,7 +139,7 @@ class _Signals:
 class _Server(uvicorn.Server):
     """uvicorn without its signal handlers: two servers in one process end together, after the drain."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: Any) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
