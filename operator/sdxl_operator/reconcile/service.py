@@ -36,7 +36,7 @@ async def reconcile_service(service: Object, context: Context) -> Requeue | None
     profiles = await context.cluster.list(naming.API_VERSION, naming.PROFILE)
     verdict = accept(service, profiles)
     if isinstance(verdict, Refusal):
-        view = await _observe(service, View(verdict.spec, (), verdict.finding), context)
+        view = await _observe(service, _refused(service, verdict), context)
         await publish(service, service_status.build(service, view, context.now()), context)
         return Requeue(POLL * 20)
     # What a completed revision froze stays as it was, whatever became of its profile.
@@ -51,6 +51,14 @@ async def reconcile_service(service: Object, context: Context) -> Requeue | None
     await _complete(service, revisions, view, status, context)
     ready = next(item for item in status["conditions"] if item["type"] == naming.Condition.READY.value)
     return None if ready["status"] == "True" or wanted.spec.suspend else Requeue(POLL)
+
+
+def _refused(service: Object, refusal: Refusal) -> View:
+    """What was in use stays in use while the spec cannot be carried out."""
+    before = service.get("status") or {}
+    keys = tuple(row["key"] for row in before.get("buckets") or [])
+    view = View(refusal.spec, keys, refusal.finding, url=before.get("url", ""))
+    return replace(view, model_name=before.get("model"), bank_name=before.get("bank"))
 
 
 async def forget_service(key: Key, context: Context) -> None:

@@ -135,12 +135,14 @@ def _entries(bank: Mapping[str, Any] | None) -> list[Object]:
 def _available(view: View) -> Finding:
     if view.spec.suspend:
         return Finding(False, Reason.SUSPENDED)
-    if view.deployment is not None and view.wanted == 0:
+    # NB: of a spec that is not accepted, the Deployment knows nothing
+    wanted = view.wanted if view.deployment is None else int(view.deployment["spec"]["replicas"])
+    if view.deployment is not None and wanted == 0:
         return Finding(True, Reason.SCALED_TO_ZERO)
     ready = len(view.ready_pods)
     if ready:
-        return Finding(True, Reason.MINIMUM_AVAILABLE, f"{ready} of {view.wanted} replicas answer")
-    return Finding(False, Reason.REPLICAS_MISSING, f"0 of {view.wanted} replicas answer")
+        return Finding(True, Reason.MINIMUM_AVAILABLE, f"{ready} of {wanted} replicas answer")
+    return Finding(False, Reason.REPLICAS_MISSING, f"0 of {wanted} replicas answer")
 
 
 def _rollout(view: View) -> Finding:
