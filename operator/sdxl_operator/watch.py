@@ -81,7 +81,8 @@ async def watch(settings: OperatorSettings, registry: kopf.OperatorRegistry) -> 
     NB: on its way out kopf cancels every asyncio task that began after this call; those that must outlive it, such as
     the workers, have to begin before.
     """
-    health = f"http://{settings.bind_address}:{settings.health_port}/healthz" if settings.health_port else None
+    host = f"[{settings.bind_address}]" if ":" in settings.bind_address else settings.bind_address
+    health = f"http://{host}:{settings.health_port}/healthz" if settings.health_port else None
     await kopf.operator(
         registry=registry,
         settings=configured(settings),

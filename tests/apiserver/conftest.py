@@ -31,10 +31,14 @@ START_SECONDS = 120
 
 @dataclass(frozen=True)
 class ApiServer:
-    """The running API server: kubeconfig files for an admin and for a user without rights, and kubectl."""
+    """The running API server: a kubeconfig file for an admin and for others, and kubectl."""
 
     kubeconfig: Path
     nobody: Path
+    everywhere: Path
+    """As the account `everywhere-sdxl-operator`, which has the rights that a test gives it."""
+    in_one_namespace: Path
+    """As the account `one-sdxl-operator`, likewise."""
 
     def kubectl(self, *arguments: str, check: bool = True, text_in: str = "") -> str:
         """What kubectl prints, errors included where `check` is off."""
@@ -110,8 +114,12 @@ def _start(folder: Path, processes: list[subprocess.Popen[bytes]]) -> ApiServer:
     )
     key = folder / "accounts.key"
     subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
-    admin, nobody = secrets.token_hex(16), secrets.token_hex(16)
-    (folder / "tokens.csv").write_text(f'{admin},admin,1,"system:masters"\n{nobody},nobody,2\n')
+    account = "system:serviceaccount:sdxl-system:{}-sdxl-operator"
+    users = ("admin", "nobody", account.format("everywhere"), account.format("one"))
+    tokens = [secrets.token_hex(16) for _ in users]
+    groups = ('"system:masters"', "", "", "")
+    lines = [",".join(line) for line in zip(tokens, users, users, groups, strict=True)]
+    (folder / "tokens.csv").write_text("\n".join(lines))
     processes.append(
         _run(
             folder,
@@ -132,8 +140,8 @@ def _start(folder: Path, processes: list[subprocess.Popen[bytes]]) -> ApiServer:
             "--profiling=false",
         )
     )
-    _wait_ready(f"https://127.0.0.1:{port}/readyz", admin, folder, processes)
-    return ApiServer(_kubeconfig(folder, port, "admin", admin), _kubeconfig(folder, port, "nobody", nobody))
+    _wait_ready(f"https://127.0.0.1:{port}/readyz", tokens[0], folder, processes)
+    return ApiServer(*(_kubeconfig(folder, port, user, token) for user, token in zip(users, tokens, strict=True)))
 
 
 def _run(folder: Path, name: str, *arguments: str) -> subprocess.Popen[bytes]:
@@ -167,7 +175,7 @@ def _kubeconfig(folder: Path, port: int, user: str, token: str) -> Path:
         "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
         "current-context": "test",
     }
-    path = folder / f"{user}.kubeconfig"
+    path = folder / f"{user.rpartition(':')[2]}.kubeconfig"
     path.write_text(yaml.safe_dump(config))
     return path
 

@@ -13,10 +13,13 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from dev import chart
+from dev.chart import CHART
 from sdxl_operator import naming
 from sdxl_operator.cluster.server import KubernetesCluster
 from sdxl_operator.naming import Ref
@@ -142,6 +145,33 @@ async def test_profiles_of_the_folder_are_there_after_the_start(
     await cluster.delete(Ref.of(profile))
 
 
+def versions(apiserver: ApiServer, namespace: str) -> dict[str, str]:
+    """The resourceVersion of everything that the operator may write in a namespace."""
+    kinds = "sdxl,sdxlmodel,sdxlbank,cm,pvc,svc,deploy,job,pdb,controllerrevision,events"
+    items = json.loads(apiserver.kubectl("get", kinds, "-n", namespace, "-o", "json"))["items"]
+    return {f"{item['kind']}/{item['metadata']['name']}": item["metadata"]["resourceVersion"] for item in items}
+
+
+async def test_quiet_means_quiet_over_re_lists_and_a_restart(
+    apiserver: ApiServer, cluster: KubernetesCluster, namespace: str, tmp_path: Path
+) -> None:
+    profile = await cluster.apply(a_profile(f"quiet-{namespace}"))
+    accelerator = {"profile": profile["metadata"]["name"]}
+    ref = Ref.of(await cluster.apply(a_service(namespace, accelerator=accelerator)))
+    seen = []
+    for _ in range(2):
+        with operating(apiserver.kubeconfig, tmp_path, namespace=namespace, resync_seconds="5") as operator:
+            operator.until_healthy()
+            await until_reconciled(cluster, ref, operator)
+            await asyncio.sleep(4)
+            seen.append(versions(apiserver, namespace))
+            await asyncio.sleep(7)
+            seen.append(versions(apiserver, namespace))
+    assert {name.partition("/")[0] for name in seen[0]} >= {"SDXLService", "SDXLModel", "Job"}
+    assert seen == [seen[0]] * 4
+    await cluster.delete(Ref.of(profile))
+
+
 def test_a_deleted_service_disturbs_nobody(apiserver: ApiServer, namespace: str, tmp_path: Path) -> None:
     apiserver.apply(a_service(namespace))
     with operating(apiserver.kubeconfig, tmp_path, namespace=namespace) as operator:
@@ -201,6 +231,33 @@ def test_an_operator_without_rights_says_which_it_lacks(apiserver: ApiServer, tm
     with operating(apiserver.nobody, tmp_path) as operator:
         assert operator.ends(60) == 1
     assert "cannot list resource" in operator.text()
+
+
+def the_charts_rights(account: str, values: str, namespace: str) -> list[Any]:
+    """The chart's roles, bound to this account and for this namespace."""
+    objects = chart.template("--values", CHART / "ci" / f"{values}-values.yaml")
+    text = json.dumps([item for item in objects if "Role" in item["kind"] and not item.get("aggregationRule")])
+    return list(json.loads(text.replace("release-sdxl", f"{account}-sdxl").replace('"studio"', f'"{namespace}"')))
+
+
+@pytest.mark.parametrize(("account", "values"), [("everywhere", "default"), ("one", "namespaced")])
+async def test_the_charts_rights_are_all_that_the_operator_needs(
+    apiserver: ApiServer, cluster: KubernetesCluster, namespace: str, tmp_path: Path, account: str, values: str
+) -> None:
+    apiserver.apply(*the_charts_rights(account, values, namespace))
+    profile = await cluster.apply(a_profile(f"rights-{namespace}"))
+    accelerator = {"profile": profile["metadata"]["name"]}
+    ref = Ref.of(await cluster.apply(a_service(namespace, accelerator=accelerator)))
+    kubeconfig = apiserver.everywhere if account == "everywhere" else apiserver.in_one_namespace
+    watched = {} if account == "everywhere" else {"namespace": namespace}
+    with operating(kubeconfig, tmp_path, **watched) as operator:
+        operator.until_healthy()
+        await until_reconciled(cluster, ref, operator)
+        await asyncio.sleep(3)
+        operator.process.send_signal(signal.SIGTERM)
+        assert operator.ends() == 0, operator.text()
+    assert "orbidden" not in operator.text(), operator.text()
+    await cluster.delete(Ref.of(profile))
 
 
 def test_a_port_that_is_taken_takes_the_process_down(apiserver: ApiServer, tmp_path: Path) -> None:

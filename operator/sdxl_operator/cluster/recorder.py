@@ -52,7 +52,8 @@ class EventRecorder:
         try:
             await self._transport.call("event", "POST", ref._replace(name=""), body=body)
         except Conflict:
-            live = await self._transport.call("get", "GET", ref)
+            # the same object by its older name, under which the operator may read
+            live = await self._transport.call("get", "GET", ref._replace(api_version="v1"))
             count = (live.get("series") or {}).get("count", 1) + 1
             series = {"series": {"count": count, "lastObservedTime": _micro_time(now)}}
             await self._transport.call("event", "PATCH", ref, body=series, content_type=MERGE)
