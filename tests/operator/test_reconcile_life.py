@@ -180,7 +180,9 @@ async def test_suspending_takes_all_replicas_down_and_resuming_brings_the_same_o
     template = template_of(life)
     life.change(suspend=True)
     await life.settle()
-    assert life.cluster.all("Pod") == [pod for pod in life.cluster.all("Pod") if "job-name" in pod["metadata"]["labels"]]
+    assert life.cluster.all("Pod") == [
+        pod for pod in life.cluster.all("Pod") if "job-name" in pod["metadata"]["labels"]
+    ]
     assert [life.reason(), life.reason("Available"), life.reason("Stalled")] == ["Suspended"] * 3
     assert life.condition("Available")["status"] == "False"
     assert len(life.cluster.all(BANK)) == len(life.cluster.all("Service")) == 1

@@ -1,0 +1,243 @@
+"""Every field of the four kinds either changes what is rendered or decided, or is rejected: proven leaf by leaf.
+
+Names that are hashes of a spec are blanked out first, for they change with any field and prove nothing.
+"""
+
+import copy
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jsonschema
+import pytest
+
+from sdxl_operator import crd, naming
+from sdxl_operator.accept import Refusal, accept
+from sdxl_operator.api import KINDS, BankSpec
+from sdxl_operator.naming import API_VERSION, BANK, MODEL, PROFILE, SERVICE, Key, Object
+from sdxl_operator.plan import bank as plan_bank
+from sdxl_operator.plan import claim, deployment, disruption, replica
+from sdxl_operator.plan import model as plan_model
+from sdxl_operator.plan import service as plan_service
+from sdxl_operator.plan.bank import Demand
+from sdxl_operator.plan.resolved import Resolved
+from sdxl_operator.status.usage import Usage
+from tests.operator.builders import DIGEST, NAMESPACE, NOW, a_profile, a_service, owner
+from tests.operator.world import Life
+
+Path = tuple[str, ...]
+KIND_SCHEMAS = {
+    kind.kind: crd.definition(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    for kind in KINDS
+}
+
+SERVICE_SPEC: Object = {
+    "model": {"source": "demo://shapes"},
+    "accelerator": {"profile": "card"},
+    "buckets": [{"width": 128, "height": 128, "batch": 1}],
+    "server": {"env": [{"name": "A", "value": "1"}], "imagePullSecrets": [{"name": "registry"}]},
+}
+PROFILE_SPEC: Object = {
+    "backend": "CUDA",
+    "image": "example.org/runtime:1",
+    "recommendedCompileMode": "AheadOfTime",
+    "resource": {"name": "example.org/card", "count": 1},
+    "tolerations": [{"key": "card", "operator": "Equal", "value": "yes", "effect": "NoSchedule"}],
+    "hostMounts": [{"hostPath": "/dev/card"}],
+    "environment": [{"name": "A", "value": "1"}],
+    "allowedNamespaces": [NAMESPACE],
+}
+MODEL_SPEC: Object = {"source": "demo://shapes"}
+BANK_SPEC: Object = {
+    "model": {"name": "shapes", "source": "demo://shapes"},
+    "profile": "card",
+    "image": "example.org/runtime:1",
+    "precision": "Auto",
+    "acceleratorCount": 1,
+    "compile": {"mode": "AheadOfTime", "minimumSpeedupPercent": 102},
+}
+BASES = {SERVICE: SERVICE_SPEC, PROFILE: PROFILE_SPEC, MODEL: MODEL_SPEC, BANK: BANK_SPEC}
+
+OTHER: dict[tuple[str, str], Any] = {
+    (SERVICE, "model.source"): "pvc://weights/sdxl",
+    (SERVICE, "accelerator.profile"): "another",
+    (SERVICE, "server.defaults.guidanceScale"): "7.5",
+    (PROFILE, "resource.name"): "example.org/other",
+    (PROFILE, "hostMounts[].hostPath"): "/dev/other",
+    (PROFILE, "allowedNamespaces[]"): "elsewhere",
+    (MODEL, "source"): "pvc://weights/sdxl",
+    (BANK, "model.source"): "pvc://weights/sdxl",
+    (BANK, "profile"): "another",
+}
+"""Other values where one made from the type would not be a good one."""
+
+BESIDE: dict[tuple[str, str], Object] = {
+    (PROFILE, "environment[].fieldRef.fieldPath"): {"environment": [{"name": "A", "fieldRef": {"fieldPath": "x"}}]},
+}
+"""What the base needs so that a field can be there at all."""
+
+ONLY_ONE_VALUE = {(BANK, "compile.mode"): "an enumeration of one value; any other is rejected by the API server"}
+"""Leaves without another valid value, each with the reason."""
+
+
+def leaves(schema: Object, path: Path = ()) -> Iterator[tuple[Path, Object]]:
+    """Every leaf of a structural schema: `[]` is an item of a list, `{}` a value of a map."""
+    if "properties" in schema:
+        for name, inner in schema["properties"].items():
+            yield from leaves(inner, (*path, name))
+    elif "items" in schema:
+        yield from leaves(schema["items"], (*path, "[]"))
+    elif "additionalProperties" in schema:
+        yield from leaves(schema["additionalProperties"], (*path, "{}"))
+    else:
+        yield path, schema
+
+
+def written(path: Path) -> str:
+    return ".".join(path).replace(".[]", "[]").replace(".{}", "{}")
+
+
+ALL = [(kind, path, schema) for kind, spec in KIND_SCHEMAS.items() for path, schema in leaves(spec)]
+PROVABLE = [(kind, path, schema) for kind, path, schema in ALL if (kind, written(path)) not in ONLY_ONE_VALUE]
+
+
+def another(kind: str, path: Path, schema: Object, now: Any) -> Any:
+    """A valid value that differs from `now`."""
+    if (kind, written(path)) in OTHER:
+        return OTHER[kind, written(path)]
+    now = schema.get("default") if now is None else now
+    if "enum" in schema:
+        return next(value for value in schema["enum"] if value not in (now, "", "AheadOfTime"))
+    if schema.get("x-kubernetes-int-or-string"):
+        return "3"
+    if schema["type"] == "boolean":
+        return not now
+    if schema["type"] == "integer":
+        step = schema.get("multipleOf", 1)
+        up = (now or schema.get("minimum", 0)) + step
+        return up if up <= schema.get("maximum", up) else up - 2 * step
+    return "other"
+
+
+def get(spec: Any, path: Sequence[str]) -> Any:
+    for part in path:
+        if part == "[]":
+            spec = spec[0] if spec else None
+        else:
+            spec = spec.get("cpu" if part == "{}" else part) if spec else None
+    return spec
+
+
+def put(spec: Any, path: Sequence[str], value: Any) -> Any:
+    """`spec` with the value at the path; the first item of a list, the member `cpu` of a map."""
+    if not path:
+        return value
+    part, *rest = path
+    if part == "[]":
+        return [put(spec[0] if spec else None, rest, value), *(spec or [])[1:]]
+    name = "cpu" if part == "{}" else part
+    return {**(spec or {}), name: put((spec or {}).get(name), rest, value)}
+
+
+def changed(kind: str, path: Path, schema: Object) -> tuple[Object, Object]:
+    """The spec that the leaf is changed in, and the spec after."""
+    base = {**copy.deepcopy(BASES[kind]), **BESIDE.get((kind, written(path)), {})}
+    return base, put(base, path, another(kind, path, schema, get(base, path)))
+
+
+def of_service(spec: Object, profile: Object) -> Any:
+    """Everything that follows from a service and a profile."""
+    service = {**a_service(), "spec": spec}
+    verdict = accept(service, [a_profile("card", {**profile})])
+    if isinstance(verdict, Refusal):
+        return ["refused", verdict.finding.reason.value]
+    rendered = [*_of_model(verdict), *_of_bank(verdict), *_of_replicas(service, verdict)]
+    text = json.dumps(rendered, sort_keys=True).replace(verdict.model_name, "MODEL")
+    return text.replace(verdict.bank_name, "BANK") if verdict.bank_name else text
+
+
+def _of_model(service: Resolved) -> list[Any]:
+    model = owner(MODEL, service.model_name, service.model)
+    secrets = [secret.name for secret in service.spec.server.image_pull_secrets]
+    usage = Usage.of(["studio"], [service.spec.model.retention], {}, NOW)
+    fetch = plan_model.fetch_job(model, "image", "Always", secrets)["spec"]
+    return [fetch, claim.build(model, naming.MODEL_LABEL, "model"), usage.to_status()]
+
+
+def _of_bank(service: Resolved) -> list[Any]:
+    if service.bank is None or service.bank_name is None:
+        return ["no bank"]
+    bank = owner(BANK, service.bank_name, service.bank)
+    model = owner(MODEL, service.model_name, service.model, {"digest": DIGEST})
+    usage = Usage.of(["studio"], [service.spec.tune_bank.retention], {}, NOW)
+    job = plan_bank.compile_job(bank, service.profile, Demand.of([service.spec]), model)["spec"]
+    return [job, claim.build(bank, naming.BANK_LABEL, "bank"), usage.to_status()]
+
+
+def _of_replicas(service: Object, wanted: Resolved) -> list[Any]:
+    uses = {"model": wanted.model_name, "bank": wanted.bank_name}
+    revision = {"metadata": {"name": "r"}, "data": {"template": replica.template(wanted, DIGEST), "uses": uses}}
+    found = deployment.build(service, wanted, revision)["spec"]
+    return [found, plan_service.build(service, wanted)["spec"], disruption.build(service, wanted)["spec"]]
+
+
+async def of_object(kind: str, spec: Object) -> Any:
+    """What one turn for a model or a bank makes: Jobs, claims and the reason in its status."""
+    life = Life()
+    life.cluster.put(a_profile("card", PROFILE_SPEC))
+    life.cluster.put(a_profile("another", {**PROFILE_SPEC, "podLabels": {"a": "b"}, "runtimeClassName": "other"}))
+    for name in ("shapes", "other"):
+        found = {"apiVersion": API_VERSION, "kind": MODEL, "metadata": {"name": name, "namespace": NAMESPACE}}
+        life.cluster.put({**found, "spec": MODEL_SPEC, "status": {"digest": DIGEST}})
+    service = a_service({"accelerator": {"profile": "card"}})
+    life.cluster.put({**service, "status": {"model": "it", "bank": "it"}})
+    metadata = {"name": "it", "namespace": NAMESPACE}
+    life.cluster.put({"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec})
+    await life.turn(Key(kind, NAMESPACE, "it"))
+    status = life.cluster.named(kind, "it")["status"]
+    children = [obj["spec"] for child in ("Job", "PersistentVolumeClaim") for obj in life.cluster.all(child)]
+    assert any("template" in child for child in children), status
+    return [children, status["claimName"], [item["reason"] for item in status["conditions"]]]
+
+
+async def outcome(kind: str, spec: Object) -> Any:
+    if kind == SERVICE:
+        return of_service(spec, PROFILE_SPEC)
+    if kind == PROFILE:
+        return of_service(SERVICE_SPEC, spec)
+    return await of_object(kind, spec)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "schema"), PROVABLE, ids=[f"{kind}.{written(path)}" for kind, path, _ in PROVABLE]
+)
+async def test_changing_a_field_changes_what_is_rendered_or_decided(kind: str, path: Path, schema: Object) -> None:
+    base, after = changed(kind, path, schema)
+    assert after != base, f"{written(path)}: no other value"
+    jsonschema.validate(after, KIND_SCHEMAS[kind])  # a value that is rejected would prove nothing
+    assert await outcome(kind, after) != await outcome(kind, base), f"{kind} {written(path)} changes nothing"
+
+
+def test_the_table_of_leaves_without_another_value_is_minimal() -> None:
+    schemas = {(kind, written(path)): schema for kind, path, schema in ALL}
+    for leaf, reason in ONLY_ONE_VALUE.items():
+        assert len(schemas[leaf]["enum"]) == 1, leaf
+        assert reason
+    with pytest.raises(ValueError, match="AheadOfTime"):
+        BankSpec.model_validate({**BANK_SPEC, "compile": {"mode": "Eager"}})
+
+
+def test_the_tables_name_only_fields_that_exist() -> None:
+    known = {(kind, written(path)) for kind, path, _ in ALL}
+    assert {*OTHER, *BESIDE, *ONLY_ONE_VALUE} <= known
+
+
+def test_the_walk_finds_every_leaf() -> None:
+    found = {(kind, written(path)) for kind, path, _ in ALL}
+    assert len(found) == len(ALL) > 80
+    assert {(SERVICE, "buckets[].batch"), (SERVICE, "server.labels{}"), (PROFILE, "environment[].value")} <= found
+
+
+def test_a_field_that_nothing_uses_is_noticed() -> None:
+    before = of_service(SERVICE_SPEC, PROFILE_SPEC)
+    assert of_service({**SERVICE_SPEC, "unused": 1}, PROFILE_SPEC) == before
