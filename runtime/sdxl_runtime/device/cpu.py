@@ -82,7 +82,7 @@ class CPUDevice:
         _writable_cache()
         progress("Exporting")
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # torch.export's own, about its own tree classes
+            warnings.simplefilter("ignore")  # what torch's compiler says about its own use of torch
             exported = torch.export.export(_Signature(unet), inputs)
             progress("Compiling")
             torch._inductor.aoti_compile_and_package(
