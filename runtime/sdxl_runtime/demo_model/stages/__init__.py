@@ -1,0 +1,1 @@
+"""The three stages of training, in their order: text, vae, unet."""
