@@ -1,6 +1,7 @@
 """What goes wrong around a service, what its status says then, and that correcting it recovers without deleting."""
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -61,7 +62,7 @@ async def test_the_pauses_between_tries_grow() -> None:
 
     life.world.outcome["fetch"] = end
     await life.wait(150)
-    gaps = [(later - earlier).total_seconds() for earlier, later in zip(tries, tries[1:], strict=False)]
+    gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(tries)]
     assert len(gaps) >= 3
     assert gaps == sorted(gaps)
     assert gaps[0] >= 15

@@ -1,4 +1,4 @@
-"""An in-memory cluster, what runs in it, and a life that gives keys their turns: deterministic, on a clock of its own."""
+"""An in-memory cluster, what runs in it, and a life that gives keys their turns, on a clock of its own."""
 
 import json
 import pickle
@@ -329,9 +329,7 @@ class World:
             self.cluster.remove(Ref.of(new[-1]))
         elif len(pods) < limit and len(new) < spec["replicas"]:
             self._pod(deployment, deployment["spec"]["template"], {"pod-template-hash": template})
-        elif old and (all(_is_ready(pod) for pod in new) or len(pods) > spec["replicas"]):
-            self.cluster.remove(Ref.of(old[0]))
-        elif old and not any(_is_ready(pod) for pod in old):
+        elif old and (len(pods) > spec["replicas"] or all(map(_is_ready, new)) or not any(map(_is_ready, old))):
             self.cluster.remove(Ref.of(old[0]))
         pods = self._pods_of(self.cluster.objects[Ref.of(deployment)])
         fresh = [pod for pod in pods if pod["metadata"]["labels"]["pod-template-hash"] == template]
