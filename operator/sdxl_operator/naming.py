@@ -131,7 +131,6 @@ class Condition(StrEnum):
     BANK_READY = "BankReady"
     AVAILABLE = "Available"
     PROGRESSING = "Progressing"
-    DEGRADED = "Degraded"
     UPDATE_AVAILABLE = "UpdateAvailable"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"

@@ -32,8 +32,6 @@ class OperatorSettings(BaseModel):
     """A folder of AcceleratorProfiles (`*.yaml`) to apply at the start; fields that an admin changed are left alone."""
     retention_grace_seconds: int = Field(default=600, ge=0)
     """How long a model or bank with `retention: Delete` stays after its last user is gone."""
-    status_interval_seconds: int = Field(default=30, ge=1)
-    """The least time between two writes of numbers that change by themselves."""
     bind_address: str = "0.0.0.0"
     """The address of the health and metrics ports."""
     health_port: int = Field(default=8080, ge=0, le=65535)

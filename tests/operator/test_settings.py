@@ -11,7 +11,7 @@ from sdxl_operator.settings import PREFIX, OperatorSettings, SettingsError
 def test_an_empty_environment_gives_the_documented_defaults() -> None:
     settings = OperatorSettings.from_environment({})
     assert (settings.namespace, settings.resync_seconds, settings.retention_grace_seconds) == ("", 300, 600)
-    assert (settings.status_interval_seconds, settings.health_port, settings.metrics_port) == (30, 8080, 8081)
+    assert (settings.health_port, settings.metrics_port) == (8080, 8081)
 
 
 def test_every_field_can_be_set_by_its_variable() -> None:
@@ -23,7 +23,7 @@ def test_every_field_can_be_set_by_its_variable() -> None:
         "FETCH_IMAGE_PULL_POLICY": "Never",
         "PROFILES_FOLDER": "/profiles",
         "RETENTION_GRACE_SECONDS": "0",
-        "STATUS_INTERVAL_SECONDS": "5",
+        
         "BIND_ADDRESS": "127.0.0.1",
         "HEALTH_PORT": "0",
         "METRICS_PORT": "9000",
