@@ -50,8 +50,8 @@ def classify(error: BaseException, bucket: str = "") -> Failure:
             return Failure(cause.reason, cause.message, cause.bucket or bucket)
         if isinstance(cause, SettingsError):
             return Failure(Reason.INVALID_SETTINGS, str(cause), bucket)
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            return Failure(Reason.VOLUME_FULL, f"no space left: {cause}; give the volume more", bucket)
+        if _is_volume_full(cause):
+            return Failure(Reason.VOLUME_FULL, f"no space left: {_last_line(cause)}; give the volume more", bucket)
         if _is_out_of_memory(cause):
             return Failure(
                 Reason.OUT_OF_MEMORY, f"memory ran out: {_last_line(cause)}; give the container more", bucket
@@ -66,6 +66,13 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(cause))
         yield cause
         cause = cause.__cause__ or cause.__context__
+
+
+def _is_volume_full(error: BaseException) -> bool:
+    # g++ says it only in the builder's message
+    return (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or (
+        isinstance(error, RuntimeError) and "No space left on device" in str(error)
+    )
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

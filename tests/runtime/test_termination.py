@@ -25,6 +25,7 @@ class OutOfMemoryError(RuntimeError):
     [
         (OSError(errno.ENOSPC, "No space left on device"), Reason.VOLUME_FULL),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), Reason.VOLUME_FULL),
+        (RuntimeError("C++ compile error: /tmp/x.o: No space left on device"), Reason.VOLUME_FULL),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), Reason.OUT_OF_MEMORY),
         (MemoryError(), Reason.OUT_OF_MEMORY),
         (OutOfMemoryError("CUDA"), Reason.OUT_OF_MEMORY),
