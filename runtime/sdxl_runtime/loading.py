@@ -1,8 +1,10 @@
 """What a process serves with: the device, the model on it, and for every bucket the best graph there is."""
 
 import logging
+from collections.abc import Mapping
 
 from sdxl_runtime.bank import Entry, Missing, accepted_entry, identity
+from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.device import open_device
 from sdxl_runtime.engine import Painter
 from sdxl_runtime.health import Health
@@ -31,9 +33,7 @@ def load_painter(settings: Settings, health: Health) -> Painter:
     model = pipeline.load(settings, device)
     check_sizes(settings, model.size_multiple)
     for bucket in settings.buckets:
-        entry: Entry | Missing = Missing("the compile mode is Eager")
-        if settings.compile_mode is CompileMode.AHEAD_OF_TIME:
-            entry = accepted_entry(settings.bank_path, settings.bank_accepted, name, bucket, fields)
+        entry = _entry(settings, name, bucket, fields)
         if isinstance(entry, Missing):
             health.bound(bucket, CompileMode.EAGER, entry.why)
             continue
@@ -73,8 +73,15 @@ def _around(value: int, multiple: int) -> str:
 def _load_simulated(settings: Settings, health: Health) -> Painter:
     from sdxl_runtime.device.simulated import SimulatedPainter
 
-    painter = SimulatedPainter.from_environment()
+    name, fields = identity(settings, open_device(settings.backend))
     for bucket in settings.buckets:
-        health.bound(bucket, Backend.SIMULATED, "no accelerator is here: nothing this bucket measures is a result")
-    health.loaded(painter.identity)
-    return painter
+        entry = _entry(settings, name, bucket, fields)
+        health.bound(bucket, Backend.SIMULATED, entry.why if isinstance(entry, Missing) else "")
+    health.loaded(name)
+    return SimulatedPainter(settings.simulated_milliseconds)
+
+
+def _entry(settings: Settings, name: str, bucket: Bucket, fields: Mapping[str, str]) -> Entry | Missing:
+    if settings.compile_mode is CompileMode.EAGER:
+        return Missing("the compile mode is Eager")
+    return accepted_entry(settings.bank_path, settings.bank_accepted, name, bucket, fields)

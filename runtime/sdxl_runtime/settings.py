@@ -62,6 +62,8 @@ class Settings:
     """What `compile` makes and `serve` looks for in the bank."""
     minimum_speedup_percent: int = 102
     """A compiled bucket is kept from this speed on; eager is 100."""
+    simulated_milliseconds: float = 20
+    """What an evaluation takes per picture of the batch with the backend `Simulated`."""
     simulated_compile_seconds: float = 1
     """How long `compile` takes for a bucket with the backend `Simulated`."""
     bank_path: Path | None = None
@@ -108,6 +110,7 @@ class Settings:
             precision=Precision(read.choice("SDXL_PRECISION", Precision, Precision.AUTO)),
             compile_mode=CompileMode(read.choice("SDXL_COMPILE_MODE", CompileMode, CompileMode.EAGER)),
             minimum_speedup_percent=int(read.number("SDXL_MINIMUM_SPEEDUP_PERCENT", 102)),
+            simulated_milliseconds=read.number("SDXL_SIMULATED_MILLISECONDS", 20),
             simulated_compile_seconds=read.number("SDXL_SIMULATED_COMPILE_SECONDS", 1),
             bank_path=read.path("SDXL_BANK_PATH"),
             bank_accepted=read.path("SDXL_BANK_ACCEPTED"),

@@ -3,6 +3,8 @@
 import base64
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -23,19 +25,26 @@ SETTINGS = Settings(
     buckets=(Bucket(128, 128), Bucket(96, 160, 2)),
     queue_limit_seconds=1000,
     default_steps=3,
+    simulated_milliseconds=1,
 )
+
+
+@contextmanager
+def started(settings: Settings) -> Iterator[Service]:
+    service = create_service(settings)
+    service.engine.start()
+    try:
+        assert service.engine.settled.wait(30)
+        yield service
+    finally:
+        service.batcher.stop()
+        assert service.engine.join(30)
 
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SDXL_SIMULATED_MILLISECONDS", "1")
-        service = create_service(SETTINGS)
-        service.engine.start()
-        assert service.engine.settled.wait(10)
+    with started(SETTINGS) as service:
         yield service
-        service.batcher.stop()
-        assert service.engine.join(10)
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +239,39 @@ def test_a_full_queue_answers_429_with_when_to_come_back(client: TestClient, ser
     assert 1 <= int(answer.headers["Retry-After"]) <= 1_000_000
     error = answer.json()["error"]
     assert (error["type"], error["code"]) == ("rate_limit_error", "rate_limit_exceeded")
+
+
+def test_a_request_that_takes_too_long_is_answered_504_and_leaves_the_device() -> None:
+    with started(replace(SETTINGS, request_timeout_seconds=0.2)) as service:
+        client = TestClient(create_public_app(service))
+        answer = client.post("/v1/images/generations", json={"prompt": "x", "n": 10, "num_inference_steps": 150})
+        assert answer.status_code == 504
+        assert answer.json()["error"]["code"] == "timeout"
+        assert "0.2 s" in answer.json()["error"]["message"]
+        assert paint(client, num_inference_steps=1)["sdxl"]["seconds"]["queue"] < 0.2
+
+
+@pytest.mark.parametrize("failing", [1, 3])
+def test_a_request_the_device_fails_on_is_answered_500_and_a_lost_device_503(
+    failing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with started(SETTINGS) as service:
+        client = TestClient(create_public_app(service))
+        failures = iter(range(failing))
+        step = service.engine.painter.step  # type: ignore[union-attr]
+
+        def fail(*arguments: Any) -> None:
+            if next(failures, None) is not None:
+                raise RuntimeError("a secret of the driver")
+            step(*arguments)
+
+        monkeypatch.setattr(service.engine.painter, "step", fail)
+        answers = [client.post("/v1/images/generations", json={"prompt": "x"}) for _ in range(failing + 1)]
+        assert [answer.status_code for answer in answers[:failing]] == [500] * failing
+        assert "secret" not in answers[0].text
+        assert answers[-1].status_code == (200 if failing == 1 else 503)
+        health = TestClient(create_internal_app(service)).get("/healthz")
+        assert health.status_code == (200 if failing == 1 else 500)
 
 
 def test_the_served_model_is_listed_and_found(client: TestClient) -> None:

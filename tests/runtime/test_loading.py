@@ -106,11 +106,17 @@ def test_a_size_that_does_not_suit_the_model_is_told_with_the_nearest(bucket: Bu
     assert error.value.bucket == bucket.key
 
 
-def test_a_simulated_device_says_so_for_every_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SDXL_SIMULATED_MILLISECONDS", "0")
+@pytest.mark.parametrize(
+    ("mode", "why"),
+    [(CompileMode.EAGER, "the compile mode is Eager"), (CompileMode.AHEAD_OF_TIME, "no bank is configured")],
+)
+def test_a_simulated_device_says_so_for_every_bucket_and_what_the_bank_has(mode: CompileMode, why: str) -> None:
     health = Health((ONE, TWO))
-    loading.load_painter(Settings(backend=Backend.SIMULATED, buckets=(ONE, TWO)), health)
-    assert {backend for backend, _ in table(health).values()} == {"Simulated"}
+    settings = Settings(backend=Backend.SIMULATED, buckets=(ONE, TWO), compile_mode=mode, simulated_milliseconds=7)
+    painter: Any = loading.load_painter(settings, health)
+    assert table(health) == {bucket.key: ("Simulated", why) for bucket in (ONE, TWO)}
+    assert painter.milliseconds == 7
+    assert len(health.identity) == 16
 
 
 @pytest.mark.torch

@@ -201,9 +201,26 @@ def test_a_process_that_cannot_finish_what_it_accepted_exits_1(tmp_path: Path, s
         assert server.process.wait(10) == 1
 
 
-def test_a_process_that_cannot_serve_its_settings_says_so_and_exits_2(tmp_path: Path) -> None:
+def test_a_process_with_wrong_settings_says_so_and_exits_2(tmp_path: Path) -> None:
     with serving(tmp_path, SDXL_SIMULATED_MILLISECONDS="fast") as server:
-        assert server.process.wait(30) == 2
+        assert server.process.wait(60) == 2
+    assert "SDXL_SIMULATED_MILLISECONDS is 'fast'; it must be a number" in (tmp_path / "log").read_text()
+
+
+def test_a_process_whose_port_is_taken_says_so_and_exits_2(tmp_path: Path, server: Server) -> None:
+    port = server.url.rsplit(":", 1)[1]
+    with serving(tmp_path, SDXL_PORT=port) as second:
+        assert second.process.wait(60) == 2
+    assert f"port {port}" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.torch
+def test_a_process_without_its_model_leaves_the_reason_and_exits_1(tmp_path: Path) -> None:
+    missing = str(tmp_path / "nothing")
+    with serving(tmp_path, SDXL_BACKEND="CPU", SDXL_MODEL_PATH=missing) as server:
+        assert server.readyz().json()["state"] == "Loading"
+        assert server.paint().status_code == 503
+        assert server.process.wait(300) == 1
     error = json.loads((tmp_path / "termination-log").read_text())["error"]
-    assert error["reason"] == "InvalidSettings"
-    assert "SDXL_SIMULATED_MILLISECONDS is 'fast'" in error["message"]
+    assert error["reason"] == "ModelMissing"
+    assert missing in error["message"]

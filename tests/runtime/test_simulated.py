@@ -6,7 +6,7 @@ from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.device import open_device
 from sdxl_runtime.device.simulated import SimulatedPainter
 from sdxl_runtime.jobs import Job
-from sdxl_runtime.settings import Backend, Precision, SettingsError
+from sdxl_runtime.settings import Backend, Precision
 
 BUCKET = Bucket(96, 160, 4)
 
@@ -42,23 +42,6 @@ def test_a_picture_has_the_buckets_size() -> None:
     painter = SimulatedPainter(0)
     row = painter.encode(Job("x", None, BUCKET, 1, 0, 1, 5.0, "Euler"), [0])[0]
     assert painter.decode(row).size == (96, 160)
-
-
-@pytest.mark.parametrize(("value", "milliseconds"), [("", 20.0), ("0", 0.0), ("7.5", 7.5)])
-def test_its_time_comes_from_the_environment(value: str, milliseconds: float) -> None:
-    painter = SimulatedPainter.from_environment({"SDXL_SIMULATED_MILLISECONDS": value})
-    assert painter.milliseconds == milliseconds
-
-
-@pytest.mark.parametrize("value", ["-1", "fast", "nan", "inf"])
-def test_a_time_that_is_no_number_names_the_variable(value: str) -> None:
-    with pytest.raises(SettingsError, match="SDXL_SIMULATED_MILLISECONDS"):
-        SimulatedPainter.from_environment({"SDXL_SIMULATED_MILLISECONDS": value})
-
-
-def test_its_identity_has_the_shape_of_a_real_one() -> None:
-    assert len(SimulatedPainter(0).identity) == 16
-    assert int(SimulatedPainter(0).identity, 16) > 0
 
 
 def test_the_device_says_what_it_is_and_refuses_what_needs_tensors() -> None:

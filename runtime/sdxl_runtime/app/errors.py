@@ -13,7 +13,6 @@ from sdxl_runtime.admission import RequestError, shorten
 from sdxl_runtime.batcher import Closed, QueueFull
 from sdxl_runtime.engine import EngineStopped
 from sdxl_runtime.health import State
-from sdxl_runtime.jobs import Abandoned
 from sdxl_runtime.protocol import EXPECTED, ErrorBody, ErrorDetail, GenerationRequest
 
 _LOADING_RETRY_SECONDS = 5
@@ -57,8 +56,6 @@ def from_exception(error: BaseException) -> APIError:
             return unavailable(State.DRAINING)
         case EngineStopped():
             return unavailable(State.FAILED)
-        case Abandoned():
-            return APIError(504, "the request took longer than this service allows", "timeout")
     return APIError(500, "the device failed on this request", "internal_error")
 
 

@@ -14,7 +14,7 @@ from sdxl_runtime.admission import Tokens, job_from
 from sdxl_runtime.app import errors
 from sdxl_runtime.app.service import Service
 from sdxl_runtime.health import State
-from sdxl_runtime.jobs import LARGEST_SEED, Job, Outcome, Ticket
+from sdxl_runtime.jobs import LARGEST_SEED, Abandoned, Job, Outcome, Ticket
 from sdxl_runtime.protocol import Details, Evaluations, GenerationRequest, GenerationResponse, ImageData
 
 _CLIENT_GONE = 499
@@ -73,9 +73,10 @@ async def _outcome(service: Service, ticket: Ticket, request: Request) -> Outcom
             return result.result()
         if gone.done():
             return None
-        raise errors.APIError(
-            504, f"the request took longer than {service.settings.request_timeout_seconds:g} s", "timeout"
-        )
+        raise Abandoned
+    except Abandoned:  # the engine or the queue may have noticed first
+        allowed = service.settings.request_timeout_seconds
+        raise errors.APIError(504, f"the request took longer than {allowed:g} s", "timeout") from None
     except Exception as error:
         raise errors.from_exception(error) from error
     finally:

@@ -5,7 +5,6 @@ measures is a result: every response, metric and picture says Simulated.
 """
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,16 +16,12 @@ from PIL import Image, ImageDraw
 from sdxl_runtime import __version__
 from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.jobs import Job
-from sdxl_runtime.settings import Backend, Precision, SettingsError
+from sdxl_runtime.settings import Backend, Precision
 
 if TYPE_CHECKING:
     import torch
 
     from sdxl_runtime.device import Graph
-
-MILLISECONDS = "SDXL_SIMULATED_MILLISECONDS"
-"""Environment: milliseconds of one evaluation per picture of the bucket's batch."""
-_DEFAULT_MILLISECONDS = 20.0
 
 
 class SimulatedDevice:
@@ -97,27 +92,6 @@ class SimulatedPainter:
     def __init__(self, milliseconds: float, sleep: Callable[[float], None] = time.sleep) -> None:
         self.milliseconds = milliseconds
         self._sleep = sleep
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "SimulatedPainter":
-        """Read `SDXL_SIMULATED_MILLISECONDS`.
-
-        Raises:
-            SettingsError: it is not a number from 0.
-        """
-        value = environment.get(MILLISECONDS, "")
-        try:
-            milliseconds = float(value) if value else _DEFAULT_MILLISECONDS
-        except ValueError:
-            milliseconds = -1
-        if not 0 <= milliseconds < 3_600_000:
-            raise SettingsError(f"{MILLISECONDS} is {value!r}; it must be a number from 0 to 3600000")
-        return cls(milliseconds)
-
-    @property
-    def identity(self) -> str:
-        """A fingerprint in the shape of a real one, 16 hex digits; it depends on the runtime's version alone."""
-        return hashlib.sha256(f"Simulated {__version__}".encode()).hexdigest()[:16]
 
     def count_tokens(self, text: str) -> int:
         """About what CLIP's tokenizer counts: a start, an end, and a token per word."""
