@@ -29,6 +29,7 @@ class Program:
     version: str = ""
     package: str = "."  # "." is our own main.go in go/<name>
     ldflags: str = "-s -w"
+    raised: tuple[str, ...] = ()  # dependencies taken newer than the module asks, to be compiled once for several
 
     @property
     def source(self) -> str:
@@ -37,9 +38,14 @@ class Program:
     @property
     def target(self) -> Path:
         """Where the cache keeps it; the name changes with whatever goes in."""
-        inputs = "\n".join([self.module, self.version, self.package, self.ldflags, self.source])
+        inputs = "\n".join([self.module, self.version, self.package, self.ldflags, self.source, *self.raised])
         key = hashlib.sha256(inputs.encode()).hexdigest()[:8]
         return cache_root() / "programs" / f"{self.name}-{self.version or 'own'}-{key}"
+
+
+def client_libraries(version: str, *further: str) -> tuple[str, ...]:
+    """Kubernetes' client modules at one version."""
+    return tuple(f"k8s.io/{name} {version}" for name in ("api", "apimachinery", "client-go", *further))
 
 
 _component_version = "-X k8s.io/component-base/version."
@@ -58,8 +64,17 @@ PROVISIONER = Program(
     module="github.com/rancher/local-path-provisioner",
     version="v0.0.30",
     package="github.com/rancher/local-path-provisioner",
+    raised=client_libraries(f"v0.{KUBERNETES.removeprefix('1.')}", "component-helpers"),
 )
-HELM = Program(name="helm", module="helm.sh/helm/v3", version="v3.22.0", package="helm.sh/helm/v3/cmd/helm")
+HELM = Program(
+    name="helm",
+    module="helm.sh/helm/v3",
+    version="v3.22.0",
+    package="helm.sh/helm/v3/cmd/helm",
+    raised=client_libraries(
+        "v0.37.1", "apiextensions-apiserver", "apiserver", "cli-runtime", "component-base", "kubectl"
+    ),
+)
 KIND = Program(name="kind", module="sigs.k8s.io/kind", version="v0.31.0", package="sigs.k8s.io/kind")
 LOCAL_PROGRAMS = (HYPERKUBE, NODE_TOOLS, REGISTRY, PROVISIONER, HELM, COREDNS)
 
@@ -114,7 +129,8 @@ def _write_module(program: Program, folder: Path) -> None:
     go_mod = _go_mod_of(program) if program.module else ""
     lines = [f"module build/{program.name}", f"go {_go_line(go_mod)}"]
     if program.module:
-        lines += [f"require {program.module} {program.version}", *staging_replaces(go_mod, program.version)]
+        lines += [f"require {each}" for each in (f"{program.module} {program.version}", *program.raised)]
+        lines += staging_replaces(go_mod, program.version)
     (folder / "go.mod").write_text("\n".join(lines) + "\n")
 
 
