@@ -86,7 +86,9 @@ def on_accelerator(spec: Object, profile: ProfileSpec, count: int) -> Object:
     """The pod with what its profile says: resource, runtime class, scheduler, nodes, host mounts, environment."""
     container = dict(spec["containers"][0])
     container["resources"] = _with_accelerator(container.get("resources", {}), profile, count)
-    container["env"] = [*_profile_environment(profile), *container["env"]]
+    variables = [*_profile_environment(profile), *container["env"]]
+    # the last of a name wins; the API server takes each name once
+    container["env"] = list({item["name"]: item for item in variables}.values())
     host_volumes = [_host_volume(index, mount) for index, mount in enumerate(profile.host_mounts)]
     container["volumeMounts"] = [
         *container["volumeMounts"],

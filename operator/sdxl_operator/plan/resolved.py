@@ -13,6 +13,9 @@ from sdxl_operator.naming import Object
 LIVE_FIELDS = ("replicas", "suspend", "expose")
 """Fields that take effect without a new pod template; the others make a new revision."""
 
+NOT_IN_PODS = (("model", "retention"), ("tuneBank", "retention"), ("compile", "resources"))
+"""Fields further down that change no pod."""
+
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
@@ -82,16 +85,17 @@ class Resolved:
 
     @property
     def content(self) -> Object:
-        """The part of the spec that a revision freezes."""
-        content: Object = self.spec.model_dump(by_alias=True, mode="json", exclude_none=True)
+        """The part of the spec that a revision freezes, without defaults: a field that a newer operator adds is one."""
+        content: Object = self.spec.model_dump(by_alias=True, mode="json", exclude_none=True, exclude_defaults=True)
         for field in LIVE_FIELDS:
-            content.pop(field)
+            content.pop(field, None)
         content["rollout"] = {"drainTimeoutSeconds": self.spec.rollout.drain_timeout_seconds}
-        for part in ("model", "tuneBank"):
-            content[part].pop("retention")
-        content["compile"].pop("resources")
-        content["compile"]["tuning"].pop("activeDeadlineSeconds")
-        return content
+        for part, field in NOT_IN_PODS:
+            content.get(part, {}).pop(field, None)
+        tuning = content.get("compile", {}).pop("tuning", {})
+        if minimum := tuning.get("minimumSpeedupPercent"):
+            content["compile"]["tuning"] = {"minimumSpeedupPercent": minimum}
+        return {part: value for part, value in content.items() if value != {}}
 
 
 def model_path(source: str, name: str) -> str:

@@ -1,0 +1,144 @@
+"""What is planned, as files that people read; UPDATE_GOLDENS=1 in the environment writes them anew."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sdxl_operator import naming
+from sdxl_operator.naming import BANK, MODEL, Object
+from sdxl_operator.plan import bank as plan_bank
+from sdxl_operator.plan import claim, deployment, disruption, replica, revision
+from sdxl_operator.plan import model as plan_model
+from sdxl_operator.plan import service as plan_service
+from sdxl_operator.plan.bank import Demand
+from sdxl_operator.plan.resolved import Resolved
+from tests.operator.builders import DIGEST, a_service, chart_profile, merged, owner, resolved
+
+GOLDEN = Path(__file__).parent / "golden"
+
+FULL: Object = {
+    "model": {"source": "pvc://weights/sdxl/base", "variant": "fp16"},
+    "accelerator": {"profile": "ascend-910b", "count": 2},
+    "buckets": [{"width": 1024, "height": 1024, "batch": 4}, {"width": 768, "height": 1024}],
+    "compile": {"resources": {"limits": {"memory": "64Gi"}}},
+    "server": {
+        "env": [{"name": "HTTP_PROXY", "value": "http://proxy"}],
+        "imagePullSecrets": [{"name": "registry"}],
+        "labels": {"team": "pictures"},
+        "annotations": {"note": "hello"},
+        "priorityClassName": "high",
+        "resources": {"requests": {"cpu": 4, "memory": "32Gi"}, "limits": {"memory": "64Gi"}},
+    },
+    "rollout": {"strategy": "Surge", "maxUnavailable": 2},
+    "replicas": 3,
+}
+ON_HOST = {
+    "recommendedCompileMode": "AheadOfTime",
+    "schedulerName": "volcano",
+    "runtimeClassName": "ascend",
+    "tolerations": [{"key": "card"}],
+    "podLabels": {"ring-controller.atlas": "ascend-910b"},
+    "podAnnotations": {"huawei.com/schedule": "yes"},
+    "hostMounts": [
+        {"hostPath": "/usr/local/Ascend/driver"},
+        {"hostPath": "/dev/davinci_manager", "type": "CharDevice", "readOnly": False},
+    ],
+    "environment": [
+        {"name": "CARDS", "fieldRef": {"fieldPath": "metadata.annotations['huawei.com/Ascend910']"}},
+        {"name": "TASK_QUEUE_ENABLE", "value": "2"},
+    ],
+}
+
+
+def on_host() -> Object:
+    """The Ascend profile for hosts without a device runtime."""
+    profile = chart_profile("ascend-910b")
+    return {**profile, "spec": merged(profile["spec"], ON_HOST)}
+
+
+def template(service: Resolved) -> Object:
+    return replica.template(service, DIGEST)
+
+
+def of_bank(service: Resolved) -> Object:
+    assert service.bank is not None
+    assert service.bank_name is not None
+    return owner(BANK, service.bank_name, service.bank)
+
+
+def compile_job(service: Resolved) -> Object:
+    model = owner(MODEL, service.model_name, service.model, {"digest": DIGEST})
+    return plan_bank.compile_job(of_bank(service), service.profile, Demand.of([service.spec]), model)
+
+
+def fetch_job(service: Resolved) -> Object:
+    model = owner(MODEL, service.model_name, service.model)
+    return plan_model.fetch_job(model, "example.org/fetch:1", "Always", ["registry"])
+
+
+def a_revision(service: Resolved) -> Object:
+    return revision.build(a_service(), service, template(service), 7)
+
+
+def accepted(service: Resolved) -> Object:
+    entries = [
+        {"key": "128x128b1", "state": "Kept", "digest": "sha256:1"},
+        {"key": "160x128b1", "state": "Dropped", "why": "slower"},
+    ]
+    return plan_bank.accepted(of_bank(service), "0123456789abcdef", entries)
+
+
+def a_claim(service: Resolved) -> Object:
+    found = claim.build(of_bank(service), naming.BANK_LABEL, "bank")
+    assert found is not None
+    return found
+
+
+SMALL = {"replicas": 2}
+SIZED = {"tuneBank": {"volume": {"size": "5Gi", "storageClassName": "fast", "accessModes": ["ReadWriteOnce"]}}}
+
+PLANS: dict[str, Callable[[], Object | None]] = {
+    "template-cpu": lambda: template(resolved(SMALL, chart_profile("cpu"))),
+    "template-simulated": lambda: template(resolved(SMALL, chart_profile("simulated"))),
+    "template-ascend-910b": lambda: template(resolved(FULL, chart_profile("ascend-910b"))),
+    "template-ascend-910b-on-host": lambda: template(resolved(FULL, on_host())),
+    "deployment": lambda: deployment.build(a_service(), resolved(SMALL), a_revision(resolved(SMALL))),
+    "revision": lambda: a_revision(resolved(SMALL)),
+    "service": lambda: plan_service.build(a_service(), resolved({"expose": {"service": {"port": 8080}}})),
+    "disruption": lambda: disruption.build(a_service(), resolved(FULL, on_host())),
+    "model": lambda: plan_model.build(resolved(FULL, on_host())),
+    "bank": lambda: plan_bank.build(resolved(FULL, on_host())),
+    "claim": lambda: a_claim(resolved(SIZED)),
+    "claim-of-defaults": lambda: a_claim(resolved()),
+    "fetch-job": lambda: fetch_job(resolved()),
+    "fetch-job-in-place": lambda: fetch_job(resolved(FULL, on_host())),
+    "compile-job": lambda: compile_job(resolved()),
+    "compile-job-ascend-910b-on-host": lambda: compile_job(resolved(FULL, on_host())),
+    "accepted": lambda: accepted(resolved()),
+}
+
+
+class Plain(yaml.SafeDumper):
+    """YAML without anchors."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def text_of(plan: Object | None) -> str:
+    return yaml.dump(plan, Dumper=Plain, sort_keys=False, width=120)
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_the_plan_is_as_in_its_golden_file(name: str) -> None:
+    path, text = GOLDEN / f"{name}.yaml", text_of(PLANS[name]())
+    if os.environ.get("UPDATE_GOLDENS"):
+        path.write_text(text)
+    assert path.read_text() == text, f"{path.name} differs: look at it, and write it anew with UPDATE_GOLDENS=1"
+
+
+def test_no_golden_file_is_stale() -> None:
+    assert {path.stem for path in GOLDEN.glob("*")} == set(PLANS)
