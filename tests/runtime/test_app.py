@@ -330,3 +330,28 @@ def test_the_prompt_is_not_logged(client: TestClient, caplog: pytest.LogCaptureF
     facts = [vars(record)["facts"] for record in caplog.records if hasattr(record, "facts")]
     assert facts[0]["bucket"] == "128x128b1"
     assert facts[0]["code"] == 200
+
+
+def test_the_api_describes_itself_and_brings_no_page_of_others(client: TestClient) -> None:
+    description = client.get("/openapi.json").json()
+    assert set(description["paths"]) == {"/v1/images/generations", "/v1/models", "/v1/models/{name}"}
+    fields = description["components"]["schemas"]["GenerationRequest"]["properties"]
+    assert {"minimum": 1, "maximum": 150}.items() <= fields["num_inference_steps"]["anyOf"][0].items()
+    assert client.get("/docs").status_code == 404
+
+
+def test_a_bug_is_answered_500_without_its_words(
+    client: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(text: str) -> int:
+        raise ZeroDivisionError("a secret")
+
+    monkeypatch.setattr(service.engine.painter, "count_tokens", fail)
+    answer = client.post("/v1/images/generations", json={"prompt": "x"})
+    assert answer.status_code == 500
+    assert answer.json()["error"] == {
+        "message": "the server failed on this request",
+        "type": "server_error",
+        "param": None,
+        "code": "internal_error",
+    }

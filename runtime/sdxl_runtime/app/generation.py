@@ -10,9 +10,10 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from sdxl_runtime import images
-from sdxl_runtime.admission import Tokens, job_from
+from sdxl_runtime.admission import RequestError, Tokens, job_from
 from sdxl_runtime.app import errors
 from sdxl_runtime.app.service import Service
+from sdxl_runtime.batcher import Closed, QueueFull
 from sdxl_runtime.health import State
 from sdxl_runtime.jobs import LARGEST_SEED, Abandoned, Job, Outcome, Ticket
 from sdxl_runtime.protocol import Details, Evaluations, GenerationRequest, GenerationResponse, ImageData
@@ -58,7 +59,7 @@ def _admit(service: Service, body: GenerationRequest) -> Ticket:
         costs = service.engine.costs
         job = job_from(body, service.settings, costs, tokens, lambda: secrets.randbelow(LARGEST_SEED + 1))
         return service.batcher.submit(job, costs[job.bucket].seconds(job.bucket, job.n, job.steps))
-    except Exception as error:
+    except (RequestError, QueueFull, Closed) as error:
         raise errors.from_exception(error) from error
 
 
