@@ -23,7 +23,6 @@ def test_every_field_can_be_set_by_its_variable() -> None:
         "FETCH_IMAGE_PULL_POLICY": "Never",
         "PROFILES_FOLDER": "/profiles",
         "RETENTION_GRACE_SECONDS": "0",
-        
         "BIND_ADDRESS": "127.0.0.1",
         "HEALTH_PORT": "0",
         "METRICS_PORT": "9000",
