@@ -5,7 +5,11 @@ import json
 import re
 from collections.abc import Callable
 
-from sdxl_operator.naming import API_VERSION, SERVICE, Object, Ref
+import pytest
+
+from sdxl_operator.cluster import Unavailable
+from sdxl_operator.naming import API_VERSION, BANK, SERVICE, Key, Object, Ref
+from sdxl_operator.reconcile.publish import publish
 from tests.operator.builders import NAMESPACE
 from tests.operator.world import Life
 
@@ -87,3 +91,15 @@ async def test_a_failure_before_or_after_any_write_of_the_removal_changes_nothin
     gone(calm)
     await calm.wait(640)
     assert {ref.kind for ref in calm.cluster.objects} == {"AcceleratorProfile"}
+
+
+async def test_a_lost_answer_to_a_status_write_still_wakes_those_who_wait_for_it() -> None:
+    life = Life()
+    service = life.create()
+    life.queue.clear()
+    life.cluster.fail_after = 1
+    waiting = Key(BANK, NAMESPACE, "bank")
+    with pytest.raises(Unavailable):
+        await publish(service, {"conditions": []}, life.context, [waiting])
+    assert life.service()["status"] == {"conditions": []}
+    assert waiting in life.queue

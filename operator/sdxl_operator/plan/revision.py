@@ -1,8 +1,8 @@
 """Revisions: the pods of a service, frozen. What is applied is the stored template, so a newer operator rolls nobody.
 
-A revision's `content` is the part of the spec that it freezes. Among the stored revisions of a content the completed one
-wins: its pods have run, whatever a newer operator or profile would make of the same spec. One that never completed is
-made anew when the template changes, so that correcting a profile cures a rollout that could not succeed.
+A revision's `content` is the part of the spec that it freezes. Among the stored revisions of a content the completed
+one wins: its pods have run, whatever a newer operator or profile would make of the same spec. One that never completed
+is made anew when the template changes, so that correcting a profile cures a rollout that could not succeed.
 """
 
 from collections.abc import Mapping, Sequence
