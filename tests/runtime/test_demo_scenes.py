@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 
+from sdxl_runtime.demo_model.judge import judge
 from sdxl_runtime.demo_model.scenes import (
     BUCKETS,
     COLOURS,
@@ -93,6 +94,25 @@ def test_without_jitter_a_scene_is_always_drawn_alike_and_with_jitter_it_is_not(
     assert plain[0] == plain[1]
     assert moved[0] != moved[1]
     assert moved[0] == moved[2]
+
+
+@pytest.mark.parametrize(("width", "height"), BUCKETS)
+def test_training_s_masks_lie_on_the_grid_of_latents_inside_the_picture_and_are_judged_right(
+    width: int, height: int
+) -> None:
+    draw = random.Random(0)
+    for scene in [scene for scene in all_scenes() if scene.shape == "square" and scene.colour == "red"]:
+        mask = np.asarray(scene.grid_mask(width, height, draw), dtype=np.float64)
+        rows, columns = mask.sum(1) @ np.arange(height), mask.sum(0) @ np.arange(width)
+        middle = np.array([columns, rows]) / mask.sum() + 0.5
+        assert middle == pytest.approx(8 * np.round(middle / 8), abs=0.2)
+        assert judge(scene.paint(scene.grid_mask(width, height, draw))).agrees(scene)
+
+
+def test_training_moves_an_object_between_the_grid_points_next_to_its_place() -> None:
+    draw = random.Random(0)
+    small = Scene("circle", "red", "blue", "small", "top left")
+    assert len({small.grid_mask(128, 128, draw).tobytes() for _ in range(40)}) == 4
 
 
 def test_an_unknown_shape_is_refused_with_the_known_ones() -> None:

@@ -64,14 +64,13 @@ def _prompts(s: Scene) -> list[str]:
 
 
 def encode_scenes(scenes: list[Scene], vae: AutoencoderKL, width: int, height: int, seed: int) -> Tensor:
-    """Latents and object share of each scene, drawn with jitter: (n, 5, height / 8, width / 8), not standardised."""
+    """Latents and object share of each scene, drawn on the grid: (n, 5, height / 8, width / 8), not standardised."""
     draw = random.Random(seed)
     rows = []
     for start in range(0, len(scenes), 32):
         some = scenes[start : start + 32]
-        seeds = [draw.random() for _ in some]
-        pictures = [s.draw(width, height, random.Random(k)) for s, k in zip(some, seeds, strict=True)]
-        masks = [s.mask(width, height, random.Random(k)) for s, k in zip(some, seeds, strict=True)]
+        masks = [scene.grid_mask(width, height, draw) for scene in some]
+        pictures = [scene.paint(mask) for scene, mask in zip(some, masks, strict=True)]
         pixels = torch.from_numpy(np.stack([np.asarray(p) for p in pictures])).permute(0, 3, 1, 2)
         shares = torch.from_numpy(np.stack([np.asarray(m) for m in masks])).float()[:, None] / 255
         with torch.inference_mode(), half_precision():
@@ -96,7 +95,7 @@ def train_unet(out: Path, minutes: float, seed: int, first_rank: bool = True) ->
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     signal = new_scheduler().alphas_cumprod
-    loop = Loop("unet", unet, out, minutes, 1.5e-3, decay=0.998, first_rank=first_rank)
+    loop = Loop("unet", unet, out, minutes, 2e-3, decay=0.996, first_rank=first_rank)
     print("tables ready", len(prompts.states), flush=True)
     for _ in loop.steps():
         bucket = int(rng.integers(len(BUCKETS)))
