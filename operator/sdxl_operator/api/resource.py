@@ -153,3 +153,5 @@ class KindDefinition:
     status: type[Part] | None
     columns: tuple[Column, ...]
     scale: bool = False
+    name_rule: tuple[str, str] | None = None
+    """A CEL rule on the whole object for `metadata.name`, and what to do."""

@@ -358,6 +358,10 @@ SERVICE_KIND = KindDefinition(
     spec=ServiceSpec,
     status=ServiceStatus,
     scale=True,
+    name_rule=(
+        "self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        "a service's name becomes the name of a Service: at most 63 small letters, digits and '-', a letter first",
+    ),
     columns=(
         *READY_COLUMNS,
         Column("Replicas", "integer", ".status.readyReplicas", "Replicas that answer"),

@@ -7,7 +7,7 @@ import yaml
 
 from sdxl_operator import naming
 from sdxl_operator.api import KINDS, KindDefinition
-from sdxl_operator.api.resource import Column
+from sdxl_operator.api.resource import Column, rules
 from sdxl_operator.crd.structural import NotStructural, Schema, structural
 from sdxl_operator.naming import Object
 
@@ -95,7 +95,13 @@ def _version(kind: KindDefinition) -> Object:
         subresources["status"] = {}
     if kind.scale:
         subresources["scale"] = SCALE
-    schema = {"type": "object", "description": kind.description, "required": ["spec"], "properties": properties}
+    schema: Schema = {
+        "type": "object",
+        "description": kind.description,
+        "required": ["spec"],
+        "properties": properties,
+        **(rules(kind.name_rule) if kind.name_rule else {}),
+    }
     return {
         "schema": {"openAPIV3Schema": schema},
         "additionalPrinterColumns": [_column(column) for column in kind.columns],

@@ -12,7 +12,7 @@ from sdxl_operator.plan import bank as plan_bank
 from sdxl_operator.plan import claim as plan_claim
 from sdxl_operator.plan.bank import Demand
 from sdxl_operator.plan.resolved import claim_name
-from sdxl_operator.reconcile.children import apply_owned
+from sdxl_operator.reconcile.children import REFUSALS, apply_owned, refusal_reason
 from sdxl_operator.reconcile.context import POLL, SOON, Context, Requeue, until
 from sdxl_operator.reconcile.observe import answers
 from sdxl_operator.reconcile.publish import publish
@@ -45,13 +45,17 @@ async def reconcile_bank(bank: Object, context: Context) -> Requeue | None:
     bank = bank_status.without_other_identity(bank, standing)
     status = bank_status.build(bank, standing, progress, demand.keys, usage, claim, now)
     if status.get("identity"):
-        accepted = plan_bank.accepted(bank, status["identity"], status["entries"])
-        await apply_owned(context.cluster, accepted, bank)
+        try:
+            await apply_owned(context.cluster, plan_bank.accepted(bank, status["identity"], status["entries"]), bank)
+        except REFUSALS as error:
+            standing = Standing(Finding(False, refusal_reason(error), str(error), stalled=True))
+            status = bank_status.build({**bank, "status": {}}, standing, None, demand.keys, usage, claim, now)
     await publish(bank, status, context, [Key(naming.SERVICE, metadata["namespace"], user.name) for user in users])
     if standing is None:
         return until(expiry, now) if expiry is not None else None
     if standing.result is not None:
-        return Requeue(SOON)
+        # A Job that leaves out what it was asked for is looked at again, but not every second.
+        return Requeue(SOON if set(demand.keys) <= bank_status.finished_keys(status) else POLL * 20)
     return until(standing.retry_at, now) if standing.retry_at else Requeue(POLL)
 
 

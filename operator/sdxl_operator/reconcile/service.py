@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from sdxl_operator import naming
 from sdxl_operator.accept import Refusal, accept, divisible
+from sdxl_operator.api.service import Accelerator
 from sdxl_operator.naming import Key, Object, Reason, Ref
 from sdxl_operator.plan import bank as plan_bank
 from sdxl_operator.plan import deployment, disruption, replica, revision
@@ -34,7 +35,7 @@ async def reconcile_service(service: Object, context: Context) -> Requeue | None
     """Bring a service one step nearer to its spec."""
     revisions = await _revisions(service, context)
     profiles = await context.cluster.list(naming.API_VERSION, naming.PROFILE)
-    verdict = accept(service, profiles)
+    verdict = accept(service, _with_frozen_profile(service, profiles, revisions))
     if isinstance(verdict, Refusal):
         view = await _observe(service, _refused(service, verdict), context)
         await publish(service, service_status.build(service, view, context.now()), context)
@@ -51,6 +52,21 @@ async def reconcile_service(service: Object, context: Context) -> Requeue | None
     await _complete(service, revisions, view, status, context)
     ready = next(item for item in status["conditions"] if item["type"] == naming.Condition.READY.value)
     return None if ready["status"] == "True" or wanted.spec.suspend else Requeue(POLL)
+
+
+def _with_frozen_profile(service: Object, profiles: Sequence[Object], revisions: Revisions) -> Sequence[Object]:
+    """The profiles, and the one that the running revision froze if an admin removed it: its pods go on and scale."""
+    name = _profile_name(service["spec"])
+    running = revisions.running
+    if running is None or not revision.completed(running) or any(item["metadata"]["name"] == name for item in profiles):
+        return profiles
+    if _profile_name(running["data"]["spec"]) != name:
+        return profiles
+    return [*profiles, {"metadata": {"name": name}, "spec": running["data"]["profile"]}]
+
+
+def _profile_name(spec: Object) -> str:
+    return str((spec.get("accelerator") or {}).get("profile") or Accelerator().profile)
 
 
 def _refused(service: Object, refusal: Refusal) -> View:

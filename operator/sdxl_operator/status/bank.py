@@ -108,8 +108,11 @@ def build(
 def _finding(standing: Standing | None, progress: Mapping[str, Any] | None, missing: set[str]) -> Finding:
     if not missing:
         return Finding(True, Reason.COMPILED)
-    if standing is None or standing.result is not None:
+    if standing is None:
         return Finding(False, Reason.COMPILING, f"{', '.join(sorted(missing))} to be compiled")
+    if standing.result is not None:
+        text = f"the compile Job ended without a word on {', '.join(sorted(missing))}"
+        return Finding(False, Reason.COMPILE_FAILED, text, stalled=True)
     if standing.finding.reason is Reason.COMPILING:
         return Finding(False, Reason.COMPILING, progress_message(progress) or standing.finding.message)
     return standing.finding
