@@ -78,6 +78,13 @@ def test_a_spec_that_cannot_be_is_refused_with_what_to_do(
     assert message in apiserver.apply(a_service(namespace, **spec), check=False)
 
 
+@pytest.mark.parametrize("name", ["a" * 64, "dotted.name", "1st"])
+def test_a_name_that_no_service_can_have_is_refused_at_once(apiserver: ApiServer, namespace: str, name: str) -> None:
+    service = a_service(namespace)
+    service["metadata"]["name"] = name
+    assert "a service's name becomes the name of a Service" in apiserver.apply(service, check=False)
+
+
 def test_a_profile_variable_with_two_sources_is_refused(apiserver: ApiServer) -> None:
     environment = [{"name": "CARDS", "value": "0", "fieldRef": {"fieldPath": "metadata.name"}}]
     answer = apiserver.apply(a_profile("two-sources", environment=environment), check=False)

@@ -275,7 +275,9 @@ async def test_a_profile_that_went_leaves_the_replicas_and_is_named() -> None:
     life = await served()
     life.cluster.remove(Ref(API_VERSION, PROFILE, "", "cpu"))
     await life.settle()
-    assert life.reason() == "ProfileNotFound"
+    assert life.is_ready(), "the revision froze the profile"
+    life.change(server={"env": [{"name": "NEW", "value": "1"}]})
+    await life.until(lambda: life.reason() == "ProfileNotFound", "a new revision needs the profile")
     assert life.reason("Available") == "MinimumAvailable"
     assert life.service()["status"]["url"] == "http://studio.team.svc"
     assert life.cluster.named("Deployment")["status"]["readyReplicas"] == 1

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sdxl_operator.cluster import Forbidden, Invalid
-from sdxl_operator.naming import BANK, MODEL, Object
+from sdxl_operator.naming import BANK, MODEL, Object, Ref
 from tests.operator.builders import NAMESPACE
 from tests.operator.world import Life, served
 
@@ -202,3 +202,39 @@ async def test_a_replica_that_does_not_answer_changes_no_number() -> None:
     assert [{**item, "observedGeneration": 1} for item in found["conditions"]] == before["conditions"]
     assert found["observedGeneration"] == 2
     assert found["coldStart"] == before["coldStart"]
+
+
+async def test_a_service_whose_profile_was_removed_still_scales() -> None:
+    life = await served()
+    life.cluster.remove(next(Ref.of(item) for item in life.cluster.all("AcceleratorProfile")))
+    life.change(replicas=3)
+    await life.until(lambda: life.is_ready() and life.service()["status"]["readyReplicas"] == 3, "three replicas")
+
+
+async def test_a_compile_job_without_a_word_on_a_bucket_counts_as_failed_and_is_not_asked_every_second() -> None:
+    life = started()
+
+    def end(pod: Object) -> Object:
+        good = life.world._success(pod)
+        words = {**json.loads(good["message"]), "entries": []}
+        return {**good, "message": json.dumps(words)}
+
+    life.world.outcome["compile"] = end
+    await life.until(lambda: life.reason() == "CompileFailed", "the missing word")
+    assert "without a word on" in life.condition()["message"]
+    writes = len(life.cluster.changes)
+    await life.wait(30)
+    assert len(life.cluster.changes) == writes
+
+
+async def test_a_foreign_list_of_accepted_digests_is_left_alone_and_named() -> None:
+    life = started()
+    await life.until(lambda: bool(life.cluster.all(BANK)), "the bank")
+    name = f"{life.cluster.named(BANK)['metadata']['name']}-accepted"
+    metadata = {"name": name, "namespace": NAMESPACE}
+    foreign = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"mine": "yes"}}
+    life.cluster.put(foreign)
+    await life.until(lambda: life.reason() == "NameTaken", "the taken name")
+    assert life.cluster.named("ConfigMap", name)["data"] == {"mine": "yes"}
+    life.cluster.remove(Ref.of(foreign))
+    await life.until(life.is_ready, "ready once it is gone")

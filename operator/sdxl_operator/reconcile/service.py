@@ -35,7 +35,7 @@ async def reconcile_service(service: Object, context: Context) -> Requeue | None
     """Bring a service one step nearer to its spec."""
     revisions = await _revisions(service, context)
     profiles = await context.cluster.list(naming.API_VERSION, naming.PROFILE)
-    verdict = accept(service, _with_frozen_profile(service, profiles, revisions))
+    verdict = _frozen(service, profiles, revisions) or accept(service, profiles)
     if isinstance(verdict, Refusal):
         view = await _observe(service, _refused(service, verdict), context)
         await publish(service, service_status.build(service, view, context.now()), context)
@@ -54,15 +54,17 @@ async def reconcile_service(service: Object, context: Context) -> Requeue | None
     return None if ready["status"] == "True" or wanted.spec.suspend else Requeue(POLL)
 
 
-def _with_frozen_profile(service: Object, profiles: Sequence[Object], revisions: Revisions) -> Sequence[Object]:
-    """The profiles, and the one that the running revision froze if an admin removed it: its pods go on and scale."""
-    name = _profile_name(service["spec"])
-    running = revisions.running
-    if running is None or not revision.completed(running) or any(item["metadata"]["name"] == name for item in profiles):
-        return profiles
+def _frozen(service: Object, profiles: Sequence[Object], revisions: Revisions) -> Resolved | None:
+    """The service with the profile that its revision froze, if an admin removed it: its pods go on, and scale."""
+    name, running = _profile_name(service["spec"]), revisions.running
+    if running is None or any(item["metadata"]["name"] == name for item in profiles):
+        return None
     if _profile_name(running["data"]["spec"]) != name:
-        return profiles
-    return [*profiles, {"metadata": {"name": name}, "spec": running["data"]["profile"]}]
+        return None
+    verdict = accept(service, [{"metadata": {"name": name}, "spec": running["data"]["profile"]}])
+    if isinstance(verdict, Refusal) or revision.stored_for(verdict, revisions.stored) is None:
+        return None
+    return verdict
 
 
 def _profile_name(spec: Object) -> str:
