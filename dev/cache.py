@@ -34,14 +34,11 @@ def build_once(target: Path, build: Callable[[Path], None]) -> Path:
         if target.exists():
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unfinished-") as folder:
+        prefix = f".unfinished-{target.name}-"
+        for leftover in target.parent.glob(f"{prefix}*"):  # of a killed build; a running one would hold the lock
+            shutil.rmtree(leftover)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=prefix) as folder:
             unfinished = Path(folder) / target.name
             build(unfinished)
             unfinished.rename(target)
     return target
-
-
-def sweep(folder: Path) -> None:
-    """Remove what killed builds left in a cache folder. The caller holds the lock under which it builds there."""
-    for leftover in folder.glob(".unfinished-*"):
-        shutil.rmtree(leftover, ignore_errors=True)

@@ -109,9 +109,9 @@ def go_version(text: str) -> tuple[int, int]:
 
 def _build(program: Program) -> None:
     log = cache_root() / "logs" / f"build-{program.name}.log"
-    log.unlink(missing_ok=True)
 
     def build(unfinished: Path) -> None:
+        log.unlink(missing_ok=True)
         with tempfile.TemporaryDirectory(prefix="sdxl-go-") as folder:
             _write_module(program, Path(folder))
             flags = ["-mod=mod", "-trimpath", "-ldflags", program.ldflags]

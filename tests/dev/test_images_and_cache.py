@@ -104,6 +104,14 @@ def test_something_is_in_the_cache_whole_or_not_at_all(tmp_path: Path, monkeypat
     assert list(target.parent.iterdir()) == [target]
 
 
+def test_what_a_killed_build_left_is_removed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / ".unfinished-tool-1" / "half").mkdir(parents=True)
+    (tmp_path / ".unfinished-other-1").mkdir()
+    cache.build_once(tmp_path / "tool", lambda unfinished: unfinished.touch())
+    assert sorted(path.name for path in tmp_path.glob(".unfinished-*")) == [".unfinished-other-1"]
+
+
 def test_what_is_in_the_cache_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "tool").touch()

@@ -10,7 +10,7 @@ import signal
 import time
 from pathlib import Path
 
-from dev.cluster.local import cgroups, network, processes
+from dev.cluster.local import cgroups, keeping, network, processes
 from dev.cluster.local.layout import NODE_LIMIT, Layout
 from dev.shell import Failed, read, run
 
@@ -20,6 +20,7 @@ PRIVATE_PLACES = [Path(place) for place in Layout().node(1).private]
 def remove_all(layout: Layout) -> None:
     """End every process, then remove namespaces, mounts, cgroups and files. The caller has checked the marker."""
     marks = json.loads(read(layout.marker) or "{}")
+    keeping.keep(layout)
     end_processes(layout)
     for number in range(1, NODE_LIMIT + 1):
         network.remove(layout.node(number))
@@ -28,12 +29,19 @@ def remove_all(layout: Layout) -> None:
     if marks.get("ip_forward", "1") != "1":
         network.FORWARDING.write_text(marks["ip_forward"])
     for place in reversed(marks.get("made_folders", [])):
-        with contextlib.suppress(OSError):  # somebody else uses it by now
-            Path(place).rmdir()
+        remove_place(Path(place))
     remove_files(layout)
     left = leftovers(layout)
     if left:
         raise Failed("something of the cluster is left; run `down` again, or look at:\n    " + "\n    ".join(left))
+
+
+def remove_place(place: Path) -> None:
+    """Remove a system folder that was not there before, unless somebody else uses it by now."""
+    if place == network.NAMESPACES and place.is_dir() and not list(place.iterdir()):
+        run(["umount", place], check=False)  # `ip netns` mounts this folder on itself and leaves that behind
+    with contextlib.suppress(OSError):
+        place.rmdir()
 
 
 def end_processes(layout: Layout, seconds: float = 20.0) -> None:

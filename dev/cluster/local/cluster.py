@@ -10,7 +10,19 @@ from pathlib import Path
 
 from dev.cache import cache_root, locked
 from dev.cluster import programs
-from dev.cluster.local import archive, cgroups, cleanup, controlplane, loading, network, node, packages, pki, processes
+from dev.cluster.local import (
+    archive,
+    cgroups,
+    cleanup,
+    controlplane,
+    keeping,
+    loading,
+    network,
+    node,
+    packages,
+    pki,
+    processes,
+)
 from dev.cluster.local.layout import NODE_LIMIT, Layout, Node, layout
 from dev.shell import Failed, read, run, say, step, tail
 
@@ -59,6 +71,7 @@ class LocalCluster:
             controlplane.start(self.layout)
         with step(f"{len(self.nodes)} node{'s'[: len(self.nodes) > 1]}"):
             self._share_static_folder()
+            keeping.restore(self.layout.node(1))
             for each in self.nodes:
                 node.start(each, self.layout, tag)
             self._wait_for_nodes()
