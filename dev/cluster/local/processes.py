@@ -81,9 +81,13 @@ def start(daemon: Daemon, layout: Layout) -> bool:
 def wait_until(ready: Callable[[], bool], daemon: Daemon, layout: Layout, seconds: float, what: str) -> None:
     """Wait for a condition; when it does not come or the daemon ends, fail with the daemon's last words."""
     deadline = time.monotonic() + seconds
+    seen_dead = 0
     while not ready():
         alive = is_running(daemon, layout)
-        if alive and time.monotonic() < deadline:
+        seen_dead = (
+            0 if alive else seen_dead + 1
+        )  # once is not enough: while it calls exec, a process has no command line
+        if seen_dead < 3 and time.monotonic() < deadline:
             time.sleep(0.1)
             continue
         why = f"not within {seconds:.0f} s" if alive else "the process ended"
