@@ -43,9 +43,7 @@ TIERS = (
     Tier(
         name="unit",
         about="everything that needs nothing but Python",
-        commands=(
-            (*PYTEST, "tests/operator", "tests/runtime", "tests/dev", "tests/documents", "-m", "not long"),
-        ),
+        commands=((*PYTEST, "tests/operator", "tests/runtime", "tests/dev", "tests/documents", "-m", "not long"),),
     ),
     Tier(
         name="contract",

@@ -36,6 +36,8 @@ async def reconcile_bank(bank: Object, context: Context) -> Requeue | None:
     wishes = [user.spec.tune_bank.retention for user in users]
     usage = Usage.of([*(user.name for user in users), *mounted], wishes, bank.get("status") or {}, now)
     empty = not bank_status.finished_keys(bank.get("status") or {})
+    if usage.is_new(metadata["creationTimestamp"], now):
+        return Requeue(SOON)
     expiry = usage.expires_at(empty, context.settings.retention_grace_seconds)
     if expiry is not None and expiry <= now:
         await context.cluster.delete(Ref.of(bank), metadata["uid"])

@@ -28,6 +28,8 @@ async def reconcile_model(model: Object, context: Context) -> Requeue | None:
     present = model_status.is_present(model.get("status") or {})
     now = context.now()
     usage = Usage.of([*(user.name for user in users), *mounted], _wishes(users), model.get("status") or {}, now)
+    if usage.is_new(metadata["creationTimestamp"], now):
+        return Requeue(SOON)
     expiry = usage.expires_at(not present, context.settings.retention_grace_seconds)
     if expiry is not None and expiry <= now:
         await context.cluster.delete(Ref.of(model), metadata["uid"])

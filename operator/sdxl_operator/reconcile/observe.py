@@ -65,9 +65,13 @@ async def _claim_troubles(cluster: Cluster, pod: Mapping[str, Any]) -> dict[str,
 
 
 async def _warning(cluster: Cluster, ref: Ref) -> str:
-    """The newest warning about an object, empty if there is none."""
+    """The newest warning about an object, empty if there is none.
+
+    What the scheduler said of a pod is in the pod's own conditions; its events outlive the pod's placing.
+    """
     events = await cluster.events(ref)
-    return next((str(event.get("message", "")) for event in events if event.get("type") == "Warning"), "")
+    warnings = (event for event in events if event.get("type") == "Warning")
+    return next((str(event.get("message", "")) for event in warnings if event.get("reason") != "FailedScheduling"), "")
 
 
 async def jobs_of(cluster: Cluster, owner: Mapping[str, Any], label: str) -> list[Object]:

@@ -9,6 +9,8 @@ from sdxl_operator.api.resource import Retention
 from sdxl_operator.naming import Object
 from sdxl_operator.status.conditions import parse_time, timestamp
 
+NEW = timedelta(seconds=10)
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -28,6 +30,10 @@ class Usage:
         retention = last if not wanted else Retention.RETAIN if Retention.RETAIN in wanted else Retention.DELETE
         unused_since = None if users else previous.get("unusedSince") or timestamp(now)
         return cls(tuple(sorted(set(users))), retention, unused_since)
+
+    def is_new(self, created: str, now: datetime) -> bool:
+        """Whether it was made a moment ago: the service that made it has yet to write its name into its own status."""
+        return not self.used_by and now - parse_time(created) < NEW
 
     def to_status(self) -> Object:
         """The members of status."""
