@@ -42,7 +42,7 @@ def test_compiled_files_of_the_checkout_do_not_count(image: Image, tmp_path: Pat
 @pytest.mark.parametrize("image", [images.OPERATOR, images.RUNTIME], ids=lambda image: image.name)
 def test_the_declared_inputs_are_what_the_dockerfile_copies(image: Image) -> None:
     lines = (images.ROOT / image.dockerfile).read_text().splitlines()
-    copied = {line.split()[1] for line in lines if line.startswith("COPY")}
+    copied = {line.split()[-2] for line in lines if line.startswith("COPY")}
     assert copied == set(image.copies)
 
 
@@ -55,9 +55,14 @@ def test_dockerfiles_end_as_a_user_without_rights_and_start_without_a_shell(imag
 
 
 @pytest.mark.parametrize("image", [images.OPERATOR, images.RUNTIME], ids=lambda image: image.name)
+def test_code_is_readable_whatever_the_checkout_s_permissions(image: Image) -> None:
+    assert f"COPY --chmod=755 {image.copies[1]} " in (images.ROOT / image.dockerfile).read_text()
+
+
+@pytest.mark.parametrize("image", [images.OPERATOR, images.RUNTIME], ids=lambda image: image.name)
 def test_code_is_copied_after_the_dependencies(image: Image) -> None:
     text = (images.ROOT / image.dockerfile).read_text()
-    assert text.index("COPY locks/") < text.index("uv pip install") < text.index(f"COPY {image.copies[1]}")
+    assert text.index("COPY locks/") < text.index("uv pip install") < text.index(f" {image.copies[1]} ")
 
 
 def test_locks_pin_every_package_and_name_no_host() -> None:
