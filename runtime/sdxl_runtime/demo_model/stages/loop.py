@@ -50,7 +50,8 @@ class Loop:
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(self.parameters, lr=rate, betas=(0.9, 0.99), weight_decay=1e-4)
         self.averaged = copy.deepcopy(module).requires_grad_(False)
-        self.step, self.elapsed, self._losses = 0, 0.0, [0.0]
+        self.step, self.elapsed = 0, 0.0
+        self._losses: list[float] = []
         self._resume()
         self._saved_at = self._began = time.monotonic() - self.elapsed
 
@@ -102,7 +103,8 @@ class Loop:
 
     def _report(self) -> None:
         if self.step % _LOG_EVERY == 0:
-            loss = sum(self._losses[-_LOG_EVERY:]) / _LOG_EVERY
+            recent = self._losses[-_LOG_EVERY:]
+            loss = sum(recent) / len(recent)
             left = self.seconds - self.elapsed
             print(f"{self.name} step {self.step} loss {loss:.4f} {self.elapsed:.0f} s, {left:.0f} s left", flush=True)
             self.out.mkdir(parents=True, exist_ok=True)
