@@ -1,6 +1,7 @@
 """Which cluster is used, and what is never touched."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from dev.cluster import __main__ as command
 from dev.cluster import kind, provider
 from dev.cluster.existing import ExistingCluster
 from dev.cluster.kind import KindCluster
-from dev.cluster.local import cleanup, cluster
+from dev.cluster.local import cleanup, cluster, packages
 from dev.cluster.local.cluster import LocalCluster
 from dev.cluster.local.layout import Layout
 from dev.shell import Failed
@@ -138,3 +139,15 @@ def test_more_nodes_than_a_machine_can_carry_are_refused(monkeypatch: pytest.Mon
     monkeypatch.setattr(cluster.packages, "require_machine", lambda: None)
     with pytest.raises(Failed, match="between 1 and 8"):
         LocalCluster(Layout(tmp_path)).up(99)
+
+
+def test_programs_find_the_system_s_folders_and_no_proxy_before_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/bin")
+    monkeypatch.setenv("NO_PROXY", "intranet.example")
+    monkeypatch.setenv("no_proxy", "")
+    for _ in range(2):
+        packages.prepare_environment()
+    assert os.environ["PATH"] == "/bin:/usr/sbin:/sbin"
+    assert os.environ["NO_PROXY"].split(",")[0] == "intranet.example"
+    assert os.environ["NO_PROXY"].count("10.200.0.0/24") == 1
+    assert "10.96.0.0/16" in os.environ["no_proxy"].split(",")

@@ -89,6 +89,7 @@ class LocalCluster:
 
     def load(self, references: list[str]) -> None:
         """Bring images from the local build store to every node."""
+        packages.require_machine()
         if not controlplane.registry_ready(self.layout):
             raise Failed("the local cluster does not run: python -m dev.cluster up")
         with self._alone():

@@ -9,6 +9,7 @@ from pathlib import Path
 RUN_FOLDER = Path("/var/lib/sdxl-operator-cluster")  # short: Unix socket paths end at 107 bytes
 CONTEXT = "sdxl-operator-local"
 CGROUP = "sdxl-operator"
+NODE_RANGE = "10.200.0.0/24"
 SERVICE_RANGE = "10.96.0.0/16"
 API_SERVICE = "10.96.0.1"
 DNS_SERVICE = "10.96.0.10"

@@ -7,6 +7,7 @@ import platform
 import shutil
 import sys
 
+from dev.cluster.local.layout import NODE_RANGE, POD_RANGE, SERVICE_RANGE
 from dev.shell import Failed, run, step
 
 # program → the Debian or Ubuntu package that brings it
@@ -21,15 +22,26 @@ CLUSTER = {
     "sysctl": "procps",
     "/usr/lib/cni/bridge": "containernetworking-plugins",
 }
+OWN_RANGES = ("localhost", "127.0.0.1", NODE_RANGE, POD_RANGE, SERVICE_RANGE)
 IMAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
 
 
 def require_machine() -> None:
     """Linux and root: namespaces, mounts and cgroups are made."""
+    prepare_environment()
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
         raise Failed("the local cluster needs Linux on x86_64 or arm64. Elsewhere start Docker")
     if os.geteuid() != 0:
         raise Failed("the local cluster makes namespaces and mounts: run this as root, or start Docker")
+
+
+def prepare_environment() -> None:
+    """What every program we start needs: the system's own folders in its path, and no proxy before the cluster."""
+    paths = os.environ.get("PATH", "").split(":")
+    os.environ["PATH"] = ":".join([*paths, *(extra for extra in ("/usr/sbin", "/sbin") if extra not in paths)])
+    for name in ("NO_PROXY", "no_proxy"):
+        exempt = [part for part in os.environ.get(name, "").split(",") if part]
+        os.environ[name] = ",".join(dict.fromkeys([*exempt, *OWN_RANGES]))
 
 
 def ensure(wanted: dict[str, str]) -> None:
@@ -51,5 +63,4 @@ def ensure(wanted: dict[str, str]) -> None:
 
 
 def missing(wanted: dict[str, str]) -> list[str]:
-    search = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    return [program for program in wanted if shutil.which(program, path=search) is None]
+    return [program for program in wanted if shutil.which(program) is None]
