@@ -127,14 +127,33 @@ def test_a_weight_that_is_changed_in_place_reaches_the_compiled_graph(
 
     inputs = pipeline.unet_inputs(BUCKET, 7)
     before = graph(*inputs).clone()
-    bias = pipeline.unet.conv_out.bias
-    with torch.no_grad():
-        bias.add_(1)
-    try:
-        torch.testing.assert_close(graph(*inputs), before + 1, rtol=1e-4, atol=1e-4)
-    finally:
-        with torch.no_grad():
-            bias.sub_(1)
+    for name in ("conv_in.weight", "mid_block.attentions.0.transformer_blocks.0.attn2.to_q.weight"):
+        weight = pipeline.unet.get_parameter(name).data
+        kept = weight.clone()
+        weight.mul_(1.5)
+        try:
+            changed = graph(*inputs)
+            assert not torch.allclose(changed, before, atol=1e-6), name
+            torch.testing.assert_close(changed, device.eager(pipeline.unet)(*inputs), rtol=1e-4, atol=1e-4)
+        finally:
+            weight.copy_(kept)
+
+
+def test_eager_is_measured_on_its_own_layout_and_shares_all_other_weights(pipeline: "Pipeline") -> None:
+    import torch
+
+    from sdxl_runtime.compiling.maker import _as_diffusers_loads_it
+
+    unet = pipeline.unet.to(memory_format=torch.channels_last)
+    copied = _as_diffusers_loads_it(unet)
+    for name, weight in unet.state_dict().items():
+        other = copied.state_dict()[name]
+        assert torch.equal(weight, other), name
+        if weight.dim() == 4:
+            assert other.is_contiguous(), name
+        else:
+            assert other.data_ptr() == weight.data_ptr(), name
+    assert not unet.conv_in.weight.is_contiguous()
 
 
 def test_a_row_does_not_depend_on_its_batch_mates(graph: Callable[..., Any], pipeline: "Pipeline") -> None:

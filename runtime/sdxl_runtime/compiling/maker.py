@@ -1,8 +1,11 @@
 """Compile a bucket on a device, and answer with what was measured."""
 
+import copy
 import time
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import torch
 
 from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.compiling.measure import GUIDANCE_SCALE, SEED, STEPS, TOLERANCES, difference, interleaved, prompts
@@ -28,7 +31,8 @@ class RealMaker:
         clock.enter("Loading")
         pipeline = self._load()
         _check_size(bucket, pipeline.size_multiple)
-        inputs, eager = pipeline.unet_inputs(bucket, SEED), self.device.eager(pipeline.unet)
+        inputs = pipeline.unet_inputs(bucket, SEED)
+        eager = self.device.eager(_as_diffusers_loads_it(pipeline.unet))
         clock.enter("WarmingUp")
         eager(*inputs)
         self.device.synchronise()
@@ -49,6 +53,13 @@ class RealMaker:
         if self._pipeline is None:
             self._pipeline = load(self.settings, self.device)
         return self._pipeline
+
+
+def _as_diffusers_loads_it(unet: Any) -> Any:
+    """A copy that owns contiguous convolution weights and shares all others: a device may lay those of `unet` out anew,
+    and eager is not to be measured on a layout that only suits the compiled graph."""
+    shared = {id(tensor): tensor for tensor in unet.state_dict(keep_vars=True).values() if tensor.dim() != 4}
+    return copy.deepcopy(unet, shared).to(memory_format=torch.contiguous_format)
 
 
 def _check_size(bucket: Bucket, multiple: int) -> None:

@@ -47,13 +47,13 @@ class Device(Protocol):
         folder: Path,
         progress: Callable[[str], None],
     ) -> None:
-        """Compile the UNet for one bucket into files in `folder`, weights left outside.
+        """Compile the UNet for one bucket into files in `folder`, weights left outside; may lay them out anew.
 
         `inputs` are the graph's, in its order and with the bucket's shapes; `progress` is told each stage.
         """
 
     def load(self, unet: Any, bucket: Bucket, folder: Path) -> Graph:
-        """What `compile` wrote, bound to this UNet's own weights (shared by all buckets)."""
+        """What `compile` wrote, bound to this UNet's own weights (shared by all buckets); may lay them out anew."""
 
 
 def open_device(backend: Backend) -> Device:
