@@ -151,3 +151,14 @@ def test_programs_find_the_system_s_folders_and_no_proxy_before_the_cluster(monk
     assert os.environ["NO_PROXY"].split(",")[0] == "intranet.example"
     assert os.environ["NO_PROXY"].count("10.200.0.0/24") == 1
     assert "10.96.0.0/16" in os.environ["no_proxy"].split(",")
+
+
+def test_missing_programs_are_named_where_there_is_no_apt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages.shutil, "which", lambda program: None)
+    with pytest.raises(Failed, match="missing: runc. Install what brings them"):
+        packages.ensure({"runc": "runc"})
+
+
+def test_nothing_is_installed_where_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "run", lambda *_, **__: pytest.fail("something was run"))
+    packages.ensure({"sh": "dash"})

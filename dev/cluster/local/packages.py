@@ -7,6 +7,7 @@ import platform
 import shutil
 import sys
 
+from dev.cache import locked
 from dev.cluster.local.layout import NODE_RANGE, POD_RANGE, SERVICE_RANGE
 from dev.shell import Failed, run, step
 
@@ -46,9 +47,14 @@ def prepare_environment() -> None:
 
 def ensure(wanted: dict[str, str]) -> None:
     """Install the packages of the programs that are missing."""
-    lacking = missing(wanted)
-    if not lacking:
+    if not missing(wanted):
         return
+    with locked("packages"):  # the images may be built while the cluster is made
+        if lacking := missing(wanted):
+            _install(wanted, lacking)
+
+
+def _install(wanted: dict[str, str], lacking: list[str]) -> None:
     packages = sorted({wanted[program] for program in lacking})
     if shutil.which("apt-get") is None:
         raise Failed(f"missing: {', '.join(lacking)}. Install what brings them (on Debian: {' '.join(packages)})")
@@ -56,7 +62,7 @@ def ensure(wanted: dict[str, str]) -> None:
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         run(["apt-get", "update", "--quiet"], env=quiet, check=False)
         # no service of these packages may start: the cluster runs its own containerd
-        hold = ["-o", "Dpkg::Use-Pty=0", "--no-install-recommends", "--yes"]
+        hold = ["-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=300", "--no-install-recommends", "--yes"]
         run(["apt-get", "install", *hold, *packages], env={**quiet, "RUNLEVEL": "1"})
     if still := missing(wanted):
         raise Failed(f"apt installed {' '.join(packages)}, yet these programs are missing: {', '.join(still)}")
