@@ -155,7 +155,7 @@ def test_programs_find_the_system_s_folders_and_no_proxy_before_the_cluster(monk
 
 def test_missing_programs_are_named_where_there_is_no_apt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages.shutil, "which", lambda program: None)
-    with pytest.raises(Failed, match="missing: runc. Install what brings them"):
+    with pytest.raises(Failed, match=r"missing: runc\. Install what brings them"):
         packages.ensure({"runc": "runc"})
 
 

@@ -122,3 +122,12 @@ def test_a_node_s_cpuset_is_filled_before_a_process_joins(tmp_path: Path) -> Non
     cgroups.prepare(Node(1), tmp_path)
     assert (ours / "cpuset.cpus").read_text() == "0-1\n"
     assert (tmp_path / "pids" / "sdxl-operator" / "daemons").is_dir()
+
+
+def test_a_daemon_whose_pid_was_never_written_down_is_not_started_twice(
+    layout: Layout, sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroups, "members", lambda: {sleeper.pid})
+    daemon = Daemon("sleeper", (sys.executable, "-c", "import time; time.sleep(60)"))
+    assert processes.start(daemon, layout) is False
+    assert processes.pid_of(daemon, layout) == sleeper.pid

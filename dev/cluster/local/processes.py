@@ -49,19 +49,28 @@ def is_running(daemon: Daemon, layout: Layout, proc: Path = PROC) -> bool:
 def pid_of(daemon: Daemon, layout: Layout, proc: Path = PROC) -> int | None:
     """The remembered pid, if the process behind it really is this daemon: pids are used again."""
     text = read(daemon.pid_file(layout)).strip()
-    if not text.isdigit():
-        return None
-    found = command_line(int(text), proc)
+    return int(text) if text.isdigit() and _is(daemon, int(text), proc) else None
+
+
+def _is(daemon: Daemon, pid: int, proc: Path = PROC) -> bool:
     # while nsenter or unshare has not handed over yet, the command is the end of a longer line
-    return int(text) if found[-len(daemon.argv) :] == daemon.argv else None
+    return command_line(pid, proc)[-len(daemon.argv) :] == daemon.argv
+
+
+def adopt(daemon: Daemon, layout: Layout) -> bool:
+    """Find a daemon whose starter was killed before it could write the pid down."""
+    orphan = next((pid for pid in sorted(cgroups.members()) if _is(daemon, pid)), None)
+    if orphan is not None:
+        _remember(daemon, orphan, layout)
+    return orphan is not None
 
 
 def start(daemon: Daemon, layout: Layout) -> bool:
     """Start a daemon unless it runs. Says whether it had to be started."""
-    if is_running(daemon, layout):
-        return False
     for folder in (layout.pids, layout.logs):
         folder.mkdir(parents=True, exist_ok=True)
+    if is_running(daemon, layout) or adopt(daemon, layout):
+        return False
     with daemon.log(layout).open("ab") as log:
         child = subprocess.Popen(
             [*daemon.enter, *daemon.argv],
@@ -72,10 +81,14 @@ def start(daemon: Daemon, layout: Layout) -> bool:
             cwd="/",
             preexec_fn=cgroups.join_daemons,
         )
-    temporary = daemon.pid_file(layout).with_suffix(".new")
-    temporary.write_text(f"{child.pid}\n")
-    temporary.rename(daemon.pid_file(layout))
+    _remember(daemon, child.pid, layout)
     return True
+
+
+def _remember(daemon: Daemon, pid: int, layout: Layout) -> None:
+    new = layout.pids / f".{daemon.name}"
+    new.write_text(f"{pid}\n")
+    new.rename(daemon.pid_file(layout))
 
 
 def wait_until(ready: Callable[[], bool], daemon: Daemon, layout: Layout, seconds: float, what: str) -> None:
