@@ -1,5 +1,6 @@
 """What a user or an admin can get wrong: each ends in a reason in the words of who refused; mending it is enough."""
 
+import secrets
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,11 +130,13 @@ def test_a_compile_job_that_runs_out_of_memory_says_which_limit_to_raise(namespa
 
 
 @pytest.fixture
-def tiny_volume(namespace: Namespace, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def tiny_volume(namespace: Namespace, kubectl: Kubectl) -> Iterator[Path]:
     """A tmpfs of one page as a PersistentVolume with its claim, both called tiny."""
-    if not isinstance(choose(), LocalCluster):
+    cluster = choose()
+    if not isinstance(cluster, LocalCluster):
         pytest.skip("a small tmpfs can be mounted only where the node sees this machine's folders")
-    folder = tmp_path_factory.mktemp("tiny", numbered=True)
+    folder = cluster.layout.static / f"e2e-tiny-{secrets.token_hex(4)}"
+    folder.mkdir(parents=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k,mode=0777", "tmpfs", folder], check=True)
     volume = {
         "apiVersion": "v1",
@@ -158,6 +161,7 @@ def tiny_volume(namespace: Namespace, kubectl: Kubectl, tmp_path_factory: pytest
     namespace.run("delete", "pvc", "tiny", "--wait=false")
     kubectl.run("delete", "pv", "e2e-tiny", "--wait=false")
     subprocess.run(["umount", "--lazy", folder], check=True)
+    folder.rmdir()
 
 
 def test_a_full_bank_volume_is_told_and_space_is_enough(namespace: Namespace, tiny_volume: Path) -> None:
