@@ -55,8 +55,10 @@ def _forget_containers(first: Node, layout: Layout) -> None:
         processes.stop(daemon, layout, seconds=2)
     for pids in (processes.shims_of(first.containerd_socket), cgroups.node_members(first)):
         processes.send(pids, signal.SIGKILL)
-    containers = run([*first.ctr, "containers", "list", "--quiet"], timeout=20).split()
-    for container in containers:
-        run([*first.ctr, "tasks", "delete", "--force", container], check=False, timeout=20)
-    if containers:
-        run([*first.ctr, "containers", "delete", *containers], timeout=60)
+    for _ in range(3):  # containerd itself still removes some of them meanwhile
+        containers = run([*first.ctr, "containers", "list", "--quiet"], timeout=20).split()
+        if not containers:
+            return
+        run([*first.ctr, "tasks", "delete", "--force", *containers], check=False, timeout=60)
+        run([*first.ctr, "containers", "delete", *containers], check=False, timeout=60)
+    raise Failed("containerd does not let go of its containers")
