@@ -21,6 +21,7 @@ import torch
 from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.compiling.maker import RealMaker
 from sdxl_runtime.compiling.measure import SEED
+from sdxl_runtime.compiling.result import rounded
 from sdxl_runtime.device import Device, open_device
 from sdxl_runtime.pipeline import Pipeline, load
 from sdxl_runtime.progress import Progress
@@ -45,7 +46,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         buckets = _measure(settings, device, Path(folder))
         memory = _memory(settings, device, Path(folder))
-    result = {**_circumstances(device), "buckets": buckets, "memory": memory}
+    result = {**_circumstances(device, options), "buckets": buckets, "memory": memory}
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(result, indent=1) + "\n")
     _print(buckets)
@@ -61,12 +62,12 @@ def _measure(settings: Settings, device: Device, folder: Path) -> list[dict[str,
         found.append(
             {
                 "bucket": bucket.key,
-                "eagerMilliseconds": made.eager.median,
-                "compiledMilliseconds": made.compiled.median,
-                "eagerMinimumMilliseconds": made.eager.minimum,
-                "compiledMinimumMilliseconds": made.compiled.minimum,
-                "speedupPercent": round(made.speedup_percent),
-                "speedupOfMinimaPercent": round(100 * made.eager.minimum / made.compiled.minimum),
+                "eagerMilliseconds": rounded(made.eager.minimum),
+                "compiledMilliseconds": rounded(made.compiled.minimum),
+                "eagerMedianMilliseconds": rounded(made.eager.median),
+                "compiledMedianMilliseconds": rounded(made.compiled.median),
+                "speedupPercent": int(made.speedup_percent),
+                "speedupOfMediansPercent": int(100 * made.eager.median / made.compiled.median),
                 "difference": made.difference.to_json(),
                 "seconds": {name: round(value, 1) for name, value in made.seconds.items()},
                 "packageBytes": sum(path.stat().st_size for path in files),
@@ -98,10 +99,10 @@ def _resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _circumstances(device: Device) -> Mapping[str, Any]:
+def _circumstances(device: Device, options: argparse.Namespace) -> Mapping[str, Any]:
     return {
         "benchmark": "compile",
-        "command": "python -m benchmarks.compile",
+        "command": f"python -m benchmarks.compile --model … --threads {options.threads} --buckets {options.buckets}",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": {
             "chip": device.facts().get("chip", platform.machine()),

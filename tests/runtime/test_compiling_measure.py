@@ -9,6 +9,7 @@ pytestmark = pytest.mark.torch
 
 def test_equal_latents_differ_by_nothing() -> None:
     import torch
+
     from sdxl_runtime.compiling.measure import TOLERANCES, difference
 
     latents = torch.randn(1, 4, 8, 8)
@@ -21,6 +22,7 @@ def test_equal_latents_differ_by_nothing() -> None:
 
 def test_the_psnr_is_that_of_the_definition() -> None:
     import torch
+
     from sdxl_runtime.compiling.measure import difference
 
     eager = torch.tensor([0.0, 10.0])
@@ -32,6 +34,7 @@ def test_the_psnr_is_that_of_the_definition() -> None:
 @pytest.mark.parametrize("wrong", ["nan", "zeros", "one value"])
 def test_a_wrong_picture_exceeds_every_tolerance(wrong: str) -> None:
     import torch
+
     from sdxl_runtime.compiling.measure import TOLERANCES, difference
 
     eager = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -59,6 +59,7 @@ def test_threads_are_at_most_the_processors_it_may_run_on(tmp_path: Path, monkey
 
 def test_opening_the_device_sets_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
+
     from sdxl_runtime.device import cpu
 
     before = torch.get_num_threads()
@@ -72,6 +73,7 @@ def test_opening_the_device_sets_the_threads(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_auto_is_fp32_and_fp16_is_refused_with_what_is_allowed() -> None:
     import torch
+
     from sdxl_runtime.device.cpu import CPUDevice
     from sdxl_runtime.settings import Precision, SettingsError
 
@@ -85,6 +87,7 @@ def test_auto_is_fp32_and_fp16_is_refused_with_what_is_allowed() -> None:
 
 def test_the_facts_name_chip_instruction_set_compiler_and_exact_versions() -> None:
     import torch
+
     from sdxl_runtime.device.cpu import CPUDevice
 
     facts = CPUDevice().facts()

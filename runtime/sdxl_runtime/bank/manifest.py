@@ -27,7 +27,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One bucket's entry. Milliseconds are medians per UNet evaluation at the bucket's batch with guidance."""
+    """One bucket's entry. Milliseconds are minima per UNet evaluation at the batch with guidance."""
 
     identity: str
     identity_fields: Mapping[str, str]
@@ -38,7 +38,7 @@ class Manifest:
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Path in the entry → `{"sha256": <64 hex>, "bytes": …}`."""
     measured: Mapping[str, Any] = field(default_factory=dict)
-    """`eagerMilliseconds`, `compiledMilliseconds`, `speedupPercent`, and minima beside the medians."""
+    """`eagerMilliseconds`, `compiledMilliseconds`, `speedupPercent`, and medians beside the minima."""
     difference: Mapping[str, float] = field(default_factory=dict)
     """`latentMaximum` and `psnr` (dB) of the compiled against the eager latents."""
     tolerance: Mapping[str, Any] = field(default_factory=dict)

@@ -61,10 +61,10 @@ class Writer:
 
     def _manifest(self, bucket: Bucket, made: Made, why: str, folder: Path) -> Manifest:
         measured: dict[str, Any] = {
-            "eagerMilliseconds": rounded(made.eager.median),
-            "compiledMilliseconds": rounded(made.compiled.median),
-            "eagerMinimumMilliseconds": rounded(made.eager.minimum),
-            "compiledMinimumMilliseconds": rounded(made.compiled.minimum),
+            "eagerMilliseconds": rounded(made.eager.minimum),
+            "compiledMilliseconds": rounded(made.compiled.minimum),
+            "eagerMedianMilliseconds": rounded(made.eager.median),
+            "compiledMedianMilliseconds": rounded(made.compiled.median),
             "speedupPercent": int(made.speedup_percent),
         }
         return Manifest(
