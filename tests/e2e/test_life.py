@@ -129,9 +129,12 @@ def test_the_bank_compiled_only_the_new_bucket(namespace: Namespace) -> None:
 
 def test_deleting_the_service_leaves_only_what_retention_keeps(namespace: Namespace) -> None:
     namespace.run("delete", "sdxl", "studio", "--timeout=60s")
-    gone = "deployments,services,controllerrevisions,poddisruptionbudgets,pods"
-    left = namespace.wait(lambda: _names(namespace, gone), lambda names: not names, 180)
-    assert left == []
+    gone = "deployments,services,controllerrevisions,poddisruptionbudgets"
+    assert namespace.wait(lambda: _names(namespace, gone), lambda names: not names, 180) == []
+    replicas = namespace.wait(
+        lambda: namespace.items("pods", "-l", "sdxl.dev/service=studio"), lambda pods: not pods, 180
+    )
+    assert replicas == []
     assert len(namespace.items("sdxlmodels")) == len(namespace.items("sdxltunebanks")) == 1
     bank = namespace.wait(
         lambda: namespace.items("sdxltunebanks")[0], lambda item: item["status"].get("usedBy") == [], 30

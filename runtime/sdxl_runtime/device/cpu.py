@@ -107,7 +107,9 @@ class CPUDevice:
             RuntimeError: the package is of another UNet.
         """
         unet.to(memory_format=WEIGHTS_LAYOUT)
-        package = torch._inductor.aoti_load_package(str(folder / PACKAGE))
+        # Loading compares instruction sets, and to know its own inductor would try each one with g++ here too.
+        with torch._inductor.config.patch({"cpp.vec_isa_ok": COMPILE_OPTIONS["cpp.vec_isa_ok"]}):
+            package = torch._inductor.aoti_load_package(str(folder / PACKAGE))
         weights = _Signature(unet).state_dict()
         names = package.get_constant_fqns()
         unknown = [name for name in names if name not in weights]

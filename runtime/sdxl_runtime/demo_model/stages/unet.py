@@ -26,8 +26,8 @@ from sdxl_runtime.demo_model.stages.vae import load_vae, set_statistics
 
 _BATCH = 24
 _NO_PROMPT = 0.1
-_SKEW = 1.6
-_OBJECT_WEIGHT = 4.0
+_SKEW = 2.0
+_OBJECT_WEIGHT = 8.0
 
 
 @dataclass
