@@ -12,7 +12,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +94,9 @@ def _acquire(path: Path, owner: dict[str, Any], wait_seconds: float, stale_secon
     while not _create(path, owner):
         present = _read(path)
         if watch.is_dead(present):
-            _remove(path, present)
-            continue
+            _remove(path, present, watch)
+            if not path.exists():
+                continue
         if time.monotonic() >= deadline:
             raise Failure(
                 Reason.BANK_LOCKED,
@@ -113,6 +114,7 @@ class _Watch:
         self.last: dict[str, Any] | None = None
         self.changed = time.monotonic()
         self.logged = -1e9
+        self.takeover_seen: float | None = None
 
     def is_dead(self, owner: dict[str, Any] | None) -> bool:
         if owner != self.last:
@@ -120,6 +122,14 @@ class _Watch:
         if owner and owner.get("space") and owner["space"] == _process_space():
             return _start(int(owner.get("process", 0))) != owner.get("start")
         return time.monotonic() - self.changed > self.stale_seconds
+
+    def waited_for_takeover(self) -> bool:
+        """Whether another waiter's takeover was in the way for as long as makes an owner dead."""
+        now = time.monotonic()
+        self.takeover_seen = now if self.takeover_seen is None else self.takeover_seen
+        over = now - self.takeover_seen > self.stale_seconds
+        self.takeover_seen = None if over else self.takeover_seen
+        return over
 
     def log_every(self, seconds: float, sentence: Callable[[], str]) -> None:
         if time.monotonic() - self.logged >= seconds:
@@ -143,24 +153,34 @@ def _line(owner: dict[str, Any], beat: int) -> bytes:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
+    """The owner, None where there is no file; a file that cannot be read counts as one owner, told by its inode."""
     try:
-        owner = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        content, inode = path.read_bytes(), path.stat().st_ino
+    except OSError:
         return None
-    return owner if isinstance(owner, dict) else None
+    try:
+        owner = json.loads(content)
+    except ValueError:
+        owner = None
+    return owner if isinstance(owner, dict) else {"token": f"inode {inode}"}
 
 
-def _remove(path: Path, dead: dict[str, Any] | None) -> None:
-    """Take the dead owner's file away; whoever renames it first decides, and a live owner's file is put back."""
-    log.warning("taking over from %s on %s", _describe(dead), path.parent)
-    aside = path.with_name(f"{path.name}-{secrets.token_hex(8)}")
-    with suppress(FileNotFoundError):
-        path.rename(aside)
-        taken = _read(aside)
-        if taken is not None and dead is not None and taken.get("token") != dead.get("token"):
-            with suppress(OSError):
-                os.link(aside, path)
-        aside.unlink()
+def _remove(path: Path, dead: dict[str, Any] | None, watch: _Watch) -> None:
+    """Take the dead owner's file away, one waiter at a time: a second one would take the first one's new file away."""
+    marker = path.with_name(f"{path.name}-takeover")
+    try:
+        os.close(os.open(marker, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+    except FileExistsError:
+        if watch.waited_for_takeover():
+            marker.unlink(missing_ok=True)  # who made it died in the middle
+        return
+    try:
+        present = _read(path)
+        if present is not None and dead is not None and present.get("token") == dead.get("token"):
+            log.warning("taking over from %s on %s", _describe(dead), path.parent)
+            path.unlink(missing_ok=True)
+    finally:
+        marker.unlink(missing_ok=True)
 
 
 def _beat(path: Path, token: str, stop: threading.Event, seconds: float) -> None:
@@ -182,6 +202,6 @@ def _beat(path: Path, token: str, stop: threading.Event, seconds: float) -> None
 
 
 def _describe(owner: dict[str, Any] | None) -> str:
-    if owner is None:
+    if owner is None or "host" not in owner:
         return "an unknown owner"
     return f"{owner.get('host')} (process {owner.get('process')}, {owner.get('purpose')})"

@@ -159,3 +159,11 @@ def test_a_half_written_lock_file_of_a_dead_writer_is_taken_over(tmp_path: Path)
     (tmp_path / ".lock").write_text('{"host": "no')
     with locked(tmp_path / ".lock", "next", wait_seconds=10, stale_seconds=0.3) as held:
         assert held.mine()
+
+
+def test_a_takeover_that_died_in_the_middle_stops_nobody(tmp_path: Path) -> None:
+    write_lock(tmp_path / ".lock")
+    (tmp_path / ".lock-takeover").touch()
+    with locked(tmp_path / ".lock", "next", wait_seconds=20, stale_seconds=0.2) as held:
+        assert held.mine()
+    assert list(tmp_path.iterdir()) == []
