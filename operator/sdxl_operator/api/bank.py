@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from sdxl_operator.api.resource import (
+    AGE_COLUMN,
+    READY_COLUMNS,
     Column,
     Conditions,
     DnsName,
@@ -17,7 +19,7 @@ from sdxl_operator.api.resource import (
     list_map,
     rules,
 )
-from sdxl_operator.api.service import AGE_COLUMN, READY_COLUMNS, Precision
+from sdxl_operator.api.service import Precision
 
 
 class BankModel(Part):

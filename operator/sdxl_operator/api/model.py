@@ -5,6 +5,8 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from sdxl_operator.api.resource import (
+    AGE_COLUMN,
+    READY_COLUMNS,
     Column,
     Conditions,
     DnsName,
@@ -16,7 +18,6 @@ from sdxl_operator.api.resource import (
     Volume,
     rules,
 )
-from sdxl_operator.api.service import AGE_COLUMN, READY_COLUMNS
 
 
 class ModelSpec(Part):

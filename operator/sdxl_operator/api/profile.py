@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from sdxl_operator.api.resource import LIST_SET, Column, DnsName, KindDefinition, Part, list_map, rules
-from sdxl_operator.api.service import AGE_COLUMN
+from sdxl_operator.api.resource import AGE_COLUMN, LIST_SET, Column, DnsName, KindDefinition, Part, list_map, rules
 
 
 class Backend(StrEnum):

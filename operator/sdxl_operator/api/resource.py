@@ -155,3 +155,12 @@ class KindDefinition:
     scale: bool = False
     name_rule: tuple[str, str] | None = None
     """A CEL rule on the whole object for `metadata.name`, and what to do."""
+
+
+READY_COLUMNS = (
+    Column(
+        "Ready", "string", '.status.conditions[?(@.type=="Ready")].status', "Whether all that was asked for is there"
+    ),
+    Column("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', "Why, or what it waits for"),
+)
+AGE_COLUMN = Column("Age", "date", ".metadata.creationTimestamp", "Time since it was made")
