@@ -1,0 +1,79 @@
+"""What an SDXLService's status says."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sdxl_operator.api.resource import Conditions, Failure, Part, list_map
+
+
+class RevisionStatus(Part):
+    """Which frozen revision serves, and which is wanted."""
+
+    current: str | None = None
+    """The ControllerRevision that the replicas run."""
+    updated: str | None = None
+    """The one they will run."""
+
+
+class BucketStatus(Part):
+    """How one bucket is served."""
+
+    key: Annotated[str, Field(max_length=32)]
+    """`<width>x<height>b<batch>`."""
+    state: Literal["Pending", "Compiling", "Compiled", "Warming", "Ready", "Failed"]
+    """How far it is: compiled into the bank, then warmed up by a replica."""
+    backend: str | None = None
+    """What runs it: AheadOfTime, Eager or Simulated."""
+    why: str | None = None
+    """Why it is not served compiled, or why it failed."""
+    milliseconds_per_step: int | None = None
+    """Measured by a replica at warm-up, at the bucket's whole batch, guidance included."""
+    speedup_percent: int | None = None
+    """Compiled against eager as measured by the compile Job; eager is 100."""
+
+
+class ColdStart(Part):
+    """What the latest replica's start cost, whole seconds by phase."""
+
+    schedule_seconds: int | None = None
+    """From creation to a node."""
+    pull_seconds: int | None = None
+    """From a node to a running container: volumes, image, sandbox."""
+    load_seconds: int | None = None
+    """Reading the model and the bank."""
+    compile_seconds: int | None = None
+    """The compile Job that filled the bank for this revision."""
+    warm_seconds: int | None = None
+    """Running every bucket once."""
+
+
+class ServiceStatus(Part):
+    """What was observed."""
+
+    observed_generation: int | None = None
+    """The generation this status speaks of."""
+    conditions: Conditions = []
+    """Ready is the summary; the others say what it waits for."""
+    replicas: int | None = None
+    """Replicas that exist."""
+    ready_replicas: int | None = None
+    """Replicas that answer."""
+    selector: str | None = None
+    """The replicas' label selector, for autoscalers."""
+    url: str | None = None
+    """Where clients inside the cluster reach the service."""
+    model: str | None = None
+    """The SDXLModel in use."""
+    bank: str | None = None
+    """The SDXLTuneBank in use."""
+    revision: RevisionStatus | None = None
+    """Which frozen revision serves, and which is wanted."""
+    bucket_summary: str | None = None
+    """Ready buckets of all, e.g. 7/9."""
+    buckets: Annotated[list[BucketStatus], Field(max_length=32, json_schema_extra=list_map("key"))] = []
+    """How each declared bucket is served."""
+    cold_start: ColdStart | None = None
+    """What the latest replica's start cost."""
+    last_failure: Failure | None = None
+    """The last failure of something that ran for this service."""
