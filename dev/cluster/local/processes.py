@@ -82,6 +82,7 @@ def start(daemon: Daemon, layout: Layout) -> bool:
             preexec_fn=cgroups.join_daemons,
         )
     _remember(daemon, child.pid, layout)
+    child.returncode = 0  # it outlives this process on purpose; without a code, Python warns that nobody waited for it
     return True
 
 
