@@ -63,7 +63,7 @@ test: install  ## All of the above in order, with the seconds of each.
 	@$(PY) -m dev.tiers
 
 .PHONY: test-long
-test-long: install  ## What takes longer: fuzz, soak, every fault point.
+test-long: install  ## What takes longer: a failure before and after every single write.
 	@$(PY) -m dev.tiers long
 
 .PHONY: demo

@@ -43,7 +43,17 @@ TIERS = (
     Tier(
         name="unit",
         about="everything that needs nothing but Python",
-        commands=((*PYTEST, "tests/operator", "tests/runtime", "tests/dev", "tests/documents", "-m", "not long"),),
+        commands=(
+            (
+                *PYTEST,
+                "tests/operator",
+                "tests/runtime",
+                "tests/dev",
+                "tests/documents",
+                "-m",
+                "not long and not cluster",
+            ),
+        ),
     ),
     Tier(
         name="contract",
@@ -66,12 +76,12 @@ TIERS = (
         commands=(
             ("-m", "dev.cluster", "up"),
             ("-m", "dev.images", "--load"),
-            (*PYTEST, "tests/e2e", "-m", "not long"),
+            (*PYTEST, "tests/dev", "tests/e2e", "-m", "cluster and not long"),
         ),
     ),
     Tier(
         name="long",
-        about="what takes longer: fuzz, soak, every fault point",
+        about="what takes longer: a failure before and after every single write",
         commands=(
             ("-m", "dev.cluster", "up"),
             ("-m", "dev.images", "--load"),
