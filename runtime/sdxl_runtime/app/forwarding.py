@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-import httpx
+import httpx2
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -10,7 +10,7 @@ from sdxl_runtime.app.errors import APIError
 
 OWNER_HEADER = "SDXL-Owner"
 """On every answer of the internal port: who answers. Without it, something else has moved into the address."""
-_TIMEOUT = httpx.Timeout(10.0, connect=1.0)
+_TIMEOUT = httpx2.Timeout(10.0, connect=1.0)
 """Seconds without a byte; an owner answers from memory."""
 _MOST_CONNECTIONS = 64
 _ASKED = ("if-none-match",)
@@ -24,7 +24,7 @@ class Forwarder:
     """
 
     def __init__(self) -> None:
-        self._client: httpx.AsyncClient | None = None
+        self._client: httpx2.AsyncClient | None = None
 
     async def forward(self, method: str, owner: str, path: str, headers: Mapping[str, str]) -> Response:
         """The owner's answer to the same request, streamed through.
@@ -37,9 +37,9 @@ class Forwarder:
         request = client.build_request(method, f"http://{owner}{path}", headers=passed)
         try:
             answer = await client.send(request, stream=True)
-        except (httpx.ConnectError, httpx.ConnectTimeout):
+        except (httpx2.ConnectError, httpx2.ConnectTimeout):
             raise gone() from None
-        except httpx.TransportError:
+        except httpx2.TransportError:
             raise APIError(
                 503, "the replica that holds this did not answer", "service_unavailable", retry_after=1
             ) from None
@@ -54,12 +54,12 @@ class Forwarder:
             await self._client.aclose()
             self._client = None
 
-    def _open(self) -> httpx.AsyncClient:
+    def _open(self) -> httpx2.AsyncClient:
         if self._client is None:
-            self._client = httpx.AsyncClient(
+            self._client = httpx2.AsyncClient(
                 timeout=_TIMEOUT,
                 # No connection is kept: one to a replica that went away would look like a failed answer.
-                limits=httpx.Limits(max_connections=_MOST_CONNECTIONS, max_keepalive_connections=0),
+                limits=httpx2.Limits(max_connections=_MOST_CONNECTIONS, max_keepalive_connections=0),
                 headers={"Accept-Encoding": "identity", "User-Agent": "sdxl-runtime"},
                 follow_redirects=False,
                 trust_env=False,  # the pod's proxy settings are for the world outside
@@ -86,7 +86,7 @@ class Named:
 class _Passed(StreamingResponse):
     """The owner's answer as it comes; its connection is closed whatever becomes of the client's."""
 
-    def __init__(self, answer: httpx.Response) -> None:
+    def __init__(self, answer: httpx2.Response) -> None:
         self._answer = answer
         headers = {name: answer.headers[name] for name in _ANSWERED if name in answer.headers}
         super().__init__(answer.aiter_raw(), answer.status_code, headers)

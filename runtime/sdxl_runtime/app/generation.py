@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from fastapi import Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 
 from sdxl_runtime.app import errors, headers
 from sdxl_runtime.app.owned import JOBS, job_response
@@ -44,13 +44,13 @@ async def generate(service: Service, body: ImageRequest, request: Request, uploa
     if key is None:
         task = await start()
     else:
-        fingerprint = await asyncio.to_thread(_fingerprint, body, upload)
+        fingerprint = await _fingerprint(body, upload)
         task = await service.tasks.once((request.scope["sdxl.holder"], key), fingerprint, start)
     if not detached:
         return await _answer(service, task, request)
     task.detached = True
     if task.error is not None:
-        raise task.error
+        return _failure(task.error)
     note(request, job=task.key.hex())
     answer = job_response(task, 202)
     answer.headers.update({"Location": f"{JOBS}/{task.token}", "Preference-Applied": "respond-async"})
@@ -92,8 +92,6 @@ async def _run(service: Service, painting: Painting, task: Task, address: str) -
     except Exception as raised:
         error = errors.from_exception(raised, service.settings)
     finally:
-        if task.cancelled:
-            answer, error = None, errors.APIError(409, "the job was cancelled", "job_cancelled")
         service.tasks.end(task, answer, None if answer is not None else error)
         if task.detached:
             log.info("job", extra={"facts": {"job": task.key.hex(), "status": task.status, **task.facts}})
@@ -127,16 +125,21 @@ async def _answer(service: Service, task: Task, request: Request) -> Response:
         gone.cancel()
         ended.cancel()
         task.waiters -= 1
-        if not task.detached and task.waiters == 0:
+        answered = task.ended.is_set()
+        if not answered and not task.detached and task.waiters == 0:
             service.tasks.cancel(task)
-    if not task.ended.is_set():
+    if not answered:
         return Response(status_code=_CLIENT_GONE)
-    if task.answer is None:
-        assert task.error is not None
-        raise task.error
+    if task.error is not None:
+        return _failure(task.error)
     note(request, **task.facts)
     service.tasks.find(task.key)  # it counts as fetched
     return Response(task.answer, media_type="application/json")
+
+
+def _failure(error: errors.APIError) -> Response:
+    """The answer of a task that is not a success. NB: an exception that is raised holds on to all that was around it."""
+    return JSONResponse(error.body.model_dump(), error.status, error.headers)
 
 
 async def _disconnected(request: Request) -> None:
@@ -144,12 +147,12 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
-def _fingerprint(body: ImageRequest, upload: Upload | None) -> bytes:
+async def _fingerprint(body: ImageRequest, upload: Upload | None) -> bytes:
     """Equal for requests that ask for the same, in JSON or as a form, whatever the order of their members."""
-    files = () if upload is None else (upload.image, upload.mask or b"")
     digest = hashlib.sha256(body.model_dump_json(exclude_none=True, exclude={"image", "mask"}).encode())
-    for content in files:
-        digest.update(hashlib.sha256(content).digest())
+    if upload is not None:  # megabytes: not in the event loop
+        for content in (upload.image, upload.mask or b""):
+            digest.update((await asyncio.to_thread(hashlib.sha256, content)).digest())
     return digest.digest()
 
 

@@ -128,9 +128,10 @@ class Tasks:
                 return task
 
     def end(self, task: Task, answer: bytes | None, error: APIError | None) -> None:
-        """Tell who waits, and keep what somebody may still ask for."""
+        """Tell who waits, and keep what somebody may still ask for; nothing happens to a task that has ended."""
+        if task.ticket is None:
+            return
         del self._running[task.key]
-        assert task.ticket is not None
         task.progress = JobProgress(step=task.ticket.evaluations, steps=task.progress.steps)
         task.answer, task.error, task.ticket = answer, error, None
         if error is not None:
@@ -140,11 +141,11 @@ class Tasks:
         task.ended.set()
 
     def cancel(self, task: Task) -> None:
-        """Its place on the device is free within a step; nothing happens to a task that has ended."""
+        """End a task; its place on the device is free within a step. Nothing happens to one that has ended."""
         if task.ticket is not None:
             task.cancelled = True
-            self._unbind(task)
             self._abandon(task.ticket)
+            self.end(task, None, APIError(409, "the job was cancelled", "job_cancelled"))
 
     def forget(self, task: Task) -> None:
         """Let go of a task that has ended, and of its idempotency key."""
