@@ -18,6 +18,8 @@ class Metrics:
 
     def __init__(self, backend: str) -> None:
         self._registry = CollectorRegistry()
+        self.finished_requests = 0
+        """Answered with pictures."""
 
         def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
             return Counter(name, text, labels, registry=self._registry)
@@ -78,6 +80,7 @@ class Metrics:
 
     def finished(self, bucket: Bucket, images: int, nominal: int, seconds: Mapping[str, float]) -> None:
         """A request was answered with pictures."""
+        self.finished_requests += 1
         self._images.labels(bucket.key).inc(images)
         self._pixels.inc(images * bucket.width * bucket.height)
         self._nominal.inc(nominal)

@@ -309,7 +309,11 @@ def test_the_internal_port_answers_probes_load_and_metrics(internal: TestClient,
     ready = internal.get("/readyz")
     assert (ready.status_code, ready.json()["state"]) == (200, "Ready")
     assert {bucket["backend"] for bucket in ready.json()["buckets"]} == {"Simulated"}
-    assert internal.get("/v1/load").json() == {"queuedSeconds": 0, "inFlight": 0, "waiting": 0}
+    load = internal.get("/v1/load").json()
+    assert (load["queuedSeconds"], load["inFlight"], load["waiting"]) == (0, 0, 0)
+    assert [bucket["key"] for bucket in load["capacity"]] == ["128x128b1", "96x160b2"]
+    assert all(bucket["batchGainPercent"] == 100 for bucket in load["capacity"]), "a simulated batch does not pay"
+    assert load["capacity"][0]["picturesPerSecond"] > 0
     text = internal.get("/metrics")
     assert text.headers["Content-Type"].startswith("text/plain")
     assert 'sdxl_requests_total{code="200"}' in text.text

@@ -4,7 +4,7 @@ import pytest
 
 from sdxl_runtime.buckets import Bucket, Cost
 from sdxl_runtime.jobs import Job, Ticket
-from sdxl_runtime.work import seconds_left, seconds_of
+from sdxl_runtime.work import gain_percent, pictures_per_second, seconds_left, seconds_of
 
 ONE, FOUR, OTHER = Bucket(64, 64), Bucket(64, 64, 4), Bucket(96, 96)
 COSTS = {ONE: Cost(1.0, 0.5), FOUR: Cost(2.0, 0.5), OTHER: Cost(3.0, 0.5)}
@@ -47,3 +47,11 @@ def test_what_a_request_adds_is_counted_in_the_company_it_joins() -> None:
 
 def test_nothing_is_no_work() -> None:
     assert seconds_left([], COSTS) == 0
+
+
+def test_what_a_batch_brings_is_told_against_the_smallest_of_its_size() -> None:
+    assert [gain_percent(bucket, COSTS) for bucket in (ONE, FOUR, OTHER)] == [100, 200, 100]
+
+
+def test_what_a_bucket_can_do_counts_evaluations_and_decoding() -> None:
+    assert pictures_per_second(FOUR, COSTS, 10) == 4 / (10 * 2.0 + 4 * 0.5)
