@@ -30,16 +30,8 @@ def url(namespace: Namespace, built: Mapping[str, str]) -> Iterator[str]:
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "forwarder"}, "spec": {"containers": [container]}}
     namespace.apply(pod)
     namespace.run("wait", "--for=condition=Ready", "pod/forwarder", "--timeout=60s")
-    process = namespace.kubectl.start("-n", namespace.name, "port-forward", "pod/forwarder", ":8080")
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        found = re.search(r"127\.0\.0\.1:(\d+) ->", line)
-        assert found, line
-        yield f"http://127.0.0.1:{found[1]}"
-    finally:
-        process.terminate()
-        process.wait(10)
+    with namespace.kubectl.port_forward(namespace.name, "pod/forwarder", 8080) as address:
+        yield address
 
 
 def test_the_suite_passes_through_the_service_with_two_replicas(url: str, namespace: Namespace) -> None:
