@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dev import serving_reference
 from sdxl_operator import crd
 from sdxl_operator.api import KINDS, KindDefinition
 from sdxl_operator.naming import REASONS
 from sdxl_operator.settings import PREFIX, OperatorSettings
+from sdxl_runtime.protocol import EditRequest, GenerationRequest
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PART = re.compile(r"(<!-- generated: (?P<name>[-\w]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -61,7 +63,41 @@ def reference() -> str:
     return "\n\n".join(_kind(kind) for kind in KINDS)
 
 
-PARTS: Mapping[str, Callable[[], str]] = {"reasons": reasons, "settings": settings, "reference": reference}
+def generation_fields() -> str:
+    """A row for each field of a generation, which edits have too."""
+    return table(("Field", "Takes", "What it says"), serving_reference.fields(GenerationRequest))
+
+
+def edit_fields() -> str:
+    """A row for each field that only edits have."""
+    return table(("Field", "Takes", "What it says"), serving_reference.fields(EditRequest, GenerationRequest))
+
+
+def events() -> str:
+    """A row for each event of a stream."""
+    return table(("Event", "Members", "What it is"), serving_reference.events())
+
+
+def metrics() -> str:
+    """A row for each metric of a serving process."""
+    return table(("Metric", "Kind", "Labels", "What it counts"), serving_reference.metrics())
+
+
+def runtime_settings() -> str:
+    """A row for each variable of the runtime."""
+    return table(("Variable", "Default", "What it says"), serving_reference.environment())
+
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    "reasons": reasons,
+    "settings": settings,
+    "reference": reference,
+    "generation-fields": generation_fields,
+    "edit-fields": edit_fields,
+    "events": events,
+    "metrics": metrics,
+    "runtime-settings": runtime_settings,
+}
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

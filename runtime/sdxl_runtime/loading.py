@@ -78,7 +78,7 @@ def _load_simulated(settings: Settings, health: Health) -> Painter:
         entry = _entry(settings, name, bucket, fields)
         health.bound(bucket, Backend.SIMULATED, entry.why if isinstance(entry, Missing) else "")
     health.loaded(name)
-    return SimulatedPainter(settings.simulated_milliseconds)
+    return SimulatedPainter(settings.simulated_milliseconds, fail_after=settings.simulated_fail_after)
 
 
 def _entry(settings: Settings, name: str, bucket: Bucket, fields: Mapping[str, str]) -> Entry | Missing:

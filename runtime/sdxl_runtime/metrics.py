@@ -1,6 +1,6 @@
 """Prometheus metrics: every name is here. A registry per object, so that tests do not share counters."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -18,11 +18,17 @@ class Metrics:
 
     def __init__(self, backend: str) -> None:
         self._registry = CollectorRegistry()
+        self.finished_requests = 0
+        """Answered with pictures."""
+
+        self._descriptions: list[tuple[str, str, tuple[str, ...], str]] = []
 
         def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+            self._descriptions.append((name, "counter", labels, text))
             return Counter(name, text, labels, registry=self._registry)
 
         def gauge(name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
+            self._descriptions.append((name, "gauge", labels, text))
             return Gauge(name, text, labels, registry=self._registry)
 
         self._requests = counter(
@@ -50,6 +56,7 @@ class Metrics:
         gauge("sdxl_runtime_info", "What runs here", ("version", "backend")).labels(__version__, backend).set(1)
 
     def _histogram(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Histogram:
+        self._descriptions.append((name, "histogram", labels, text))
         return Histogram(name, text, labels, registry=self._registry, buckets=_SECONDS)
 
     def requested(self, code: int) -> None:
@@ -78,6 +85,7 @@ class Metrics:
 
     def finished(self, bucket: Bucket, images: int, nominal: int, seconds: Mapping[str, float]) -> None:
         """A request was answered with pictures."""
+        self.finished_requests += 1
         self._images.labels(bucket.key).inc(images)
         self._pixels.inc(images * bucket.width * bucket.height)
         self._nominal.inc(nominal)
@@ -87,6 +95,10 @@ class Metrics:
     def warmed(self, bucket: str, backend: str, milliseconds: float) -> None:
         """A bucket's cost was measured."""
         self._step.labels(bucket, backend).set(milliseconds)
+
+    def described(self) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
+        """Name as scraped, kind, labels and text of every metric."""
+        yield from self._descriptions
 
     def render(self, queued_seconds: float, waiting: int, in_flight: int) -> bytes:
         """The text of `/metrics` with the present load."""

@@ -125,11 +125,14 @@ async def _live(service: Service, stop: "_Signals") -> int:
     engine, health, batcher = service.engine, service.health, service.batcher
     await _until(lambda: engine.settled.is_set() or stop.count > 0)
     if engine.error is not None:
-        return _cannot_start(service, engine.error)
+        return _cannot_serve(service, engine.error)
     if stop.count == 0:
         log.info("ready", extra={"facts": {"identity": health.identity, **health.seconds}})
-    await _until(lambda: stop.count > 0)
-    log.info("draining", extra={"facts": asdict(batcher.load())})
+    recycle = service.settings.recycle_after_requests
+    await _until(lambda: stop.count > 0 or not engine.alive or 0 < recycle <= service.metrics.finished_requests)
+    if (error := service.engine.error) is not None:
+        return _cannot_serve(service, error)
+    log.info("draining", extra={"facts": {**asdict(batcher.load()), "finished": service.metrics.finished_requests}})
     health.drain()
     batcher.close()
     with contextlib.suppress(TimeoutError):
@@ -146,7 +149,7 @@ def _is_awaited(service: Service) -> bool:
     return service.tasks.awaited(_FETCHING_SECONDS) or service.pictures.awaited(_FETCHING_SECONDS)
 
 
-def _cannot_start(service: Service, error: BaseException) -> int:
+def _cannot_serve(service: Service, error: BaseException) -> int:
     failure = classify(error)
     service.health.fail(failure.message)
     finish(

@@ -83,6 +83,8 @@ class Settings:
     """What an evaluation takes per picture of the batch with the backend `Simulated`."""
     simulated_compile_seconds: float = 1
     """How long `compile` takes for a bucket with the backend `Simulated`."""
+    simulated_fail_after: int = 0
+    """After so many evaluations the backend `Simulated` fails for good; 0: never."""
     bank_path: Path | None = None
     """The root of the tune bank."""
     bank_accepted: Path | None = None
@@ -143,6 +145,7 @@ class Settings:
             minimum_speedup_percent=int(read.number("SDXL_MINIMUM_SPEEDUP_PERCENT", 102)),
             simulated_milliseconds=read.number("SDXL_SIMULATED_MILLISECONDS", 20),
             simulated_compile_seconds=read.number("SDXL_SIMULATED_COMPILE_SECONDS", 1),
+            simulated_fail_after=int(read.number("SDXL_SIMULATED_FAIL_AFTER", 0)),
             bank_path=read.path("SDXL_BANK_PATH"),
             bank_accepted=read.path("SDXL_BANK_ACCEPTED"),
             queue_limit_seconds=read.number("SDXL_QUEUE_LIMIT_SECONDS", 120),

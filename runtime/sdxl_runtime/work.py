@@ -21,6 +21,18 @@ def seconds_of(job: Job, others: Iterable[Ticket], costs: Mapping[Bucket, Cost])
     return job.evaluations * step + job.n * _image(job.buckets, costs)
 
 
+def gain_percent(bucket: Bucket, costs: Mapping[Bucket, Cost]) -> int:
+    """How much faster a picture's step is in a full batch than in the smallest one of its size; 100: not at all."""
+    smallest = min((other for other in costs if other.size == bucket.size), key=lambda other: other.batch)
+    return round(100 * (costs[smallest].step / smallest.batch) / (costs[bucket].step / bucket.batch))
+
+
+def pictures_per_second(bucket: Bucket, costs: Mapping[Bucket, Cost], steps: int) -> float:
+    """What a bucket can do at full batch when nothing else runs."""
+    cost = costs[bucket]
+    return bucket.batch / (steps * cost.step + bucket.batch * cost.image)
+
+
 def _crowd(jobs: Iterable[Job]) -> Counter[str]:
     crowd: Counter[str] = Counter()
     for job in jobs:

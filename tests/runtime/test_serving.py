@@ -36,6 +36,11 @@ class Server:
         load: dict[str, float] = httpx.get(f"{self.internal}/v1/load").json()
         return load
 
+    def work(self) -> tuple[float, float, float]:
+        """Seconds that are queued, requests in flight, requests that wait."""
+        load = self.load()
+        return load["queuedSeconds"], load["inFlight"], load["waiting"]
+
     def paint(self, **members: object) -> httpx.Response:
         return httpx.post(f"{self.url}/v1/images/generations", json={"prompt": "x", **members}, timeout=60)
 
@@ -168,14 +173,14 @@ def test_a_client_that_goes_away_frees_the_device(server: Server) -> None:
         connection.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + body)
         wait_for(lambda: server.load()["inFlight"] == 1)
         assert server.load()["queuedSeconds"] > 3
-    wait_for(lambda: server.load() == {"queuedSeconds": 0, "inFlight": 0, "waiting": 0}, seconds=2)
+    wait_for(lambda: server.work() == (0, 0, 0), seconds=2)
     wait_for(lambda: 'sdxl_requests_total{code="499"} 1.0' in httpx.get(f"{server.internal}/metrics").text, seconds=5)
 
 
 def test_a_process_that_is_told_to_stop_finishes_what_it_accepted(tmp_path: Path) -> None:
     with ready(tmp_path) as server, ThreadPoolExecutor(2) as pool:
         accepted = [pool.submit(server.paint, num_inference_steps=50) for _ in range(2)]
-        wait_for(lambda: server.load() | {"queuedSeconds": 0} == {"queuedSeconds": 0, "inFlight": 1, "waiting": 1})
+        wait_for(lambda: server.work()[1:] == (1, 1))
         server.process.send_signal(signal.SIGTERM)
         wait_for(lambda: server.readyz().json()["state"] == "Draining")
         assert server.readyz().status_code == 503
@@ -199,6 +204,22 @@ def test_a_process_that_cannot_finish_what_it_accepted_exits_1(tmp_path: Path, s
             time.sleep(0.3)
         assert accepted.result().status_code == 503
         assert server.process.wait(10) == 1
+
+
+def test_a_process_whose_device_is_lost_leaves_the_reason_and_exits_1(tmp_path: Path) -> None:
+    """The kubelet restarts it; requests that were on the device are told, none hangs."""
+    with ready(tmp_path, SDXL_SIMULATED_FAIL_AFTER="12") as server, ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(server.paint, num_inference_steps=9) for _ in range(4)]
+        assert {answer.result().status_code for answer in answers} <= {500, 503}
+        assert server.process.wait(20) == 1
+    error = json.loads((tmp_path / "termination-log").read_text())["error"]
+    assert "SDXL_SIMULATED_FAIL_AFTER" in error["message"]
+
+
+def test_a_process_is_recycled_after_its_number_of_requests(tmp_path: Path) -> None:
+    with ready(tmp_path, SDXL_RECYCLE_AFTER_REQUESTS="2") as server:
+        assert [server.paint(num_inference_steps=1).status_code for _ in range(2)] == [200, 200]
+        assert server.process.wait(20) == 0
 
 
 def test_a_process_with_wrong_settings_says_so_and_exits_2(tmp_path: Path) -> None:

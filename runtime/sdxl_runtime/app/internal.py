@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 
-from sdxl_runtime import __version__, metrics
+from sdxl_runtime import __version__, metrics, work
 from sdxl_runtime.app import errors
 from sdxl_runtime.app.forwarding import Named
 from sdxl_runtime.app.owned import owned_routes
@@ -34,17 +34,27 @@ def create_internal_app(service: Service) -> FastAPI:
 
     @app.get("/v1/load")
     async def load() -> dict[str, Any]:
-        work = service.batcher.load()
+        load, costs, steps = service.batcher.load(), service.engine.costs, service.settings.default_steps
         return {
-            "queuedSeconds": round(work.queued_seconds, 3),
-            "inFlight": work.in_flight,
-            "waiting": work.waiting,
+            "queuedSeconds": round(load.queued_seconds, 3),
+            "inFlight": load.in_flight,
+            "waiting": load.waiting,
+            "capacity": [
+                {
+                    "key": bucket.key,
+                    "secondsPerStep": round(costs[bucket].step, 6),
+                    "picturesPerSecond": round(work.pictures_per_second(bucket, costs, steps), 4),
+                    "batchGainPercent": work.gain_percent(bucket, costs),
+                }
+                for bucket in service.settings.buckets
+                if bucket in costs
+            ],
         }
 
     @app.get("/metrics")
     async def prometheus() -> Response:
-        work = service.batcher.load()
-        text = service.metrics.render(work.queued_seconds, work.waiting, work.in_flight)
+        load = service.batcher.load()
+        text = service.metrics.render(load.queued_seconds, load.waiting, load.in_flight)
         return Response(text, headers={"Content-Type": metrics.CONTENT_TYPE})
 
     return app

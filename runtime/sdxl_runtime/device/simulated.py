@@ -96,9 +96,11 @@ class SimulatedPainter:
     adapters: Sequence[str] = ()
     refines = False
 
-    def __init__(self, milliseconds: float, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, milliseconds: float, sleep: Callable[[float], None] = time.sleep, fail_after: int = 0) -> None:
         self.milliseconds = milliseconds
         self._sleep = sleep
+        self._fail_after = fail_after
+        self._evaluations = 0
 
     def count_tokens(self, text: str) -> int:
         """About what CLIP's tokenizer counts: a start, an end, and a token per word."""
@@ -120,6 +122,9 @@ class SimulatedPainter:
 
     def step(self, bucket: Bucket, rows: Sequence[SimulatedRow]) -> None:
         """Sleep one evaluation of the bucket, whatever part of its batch is used."""
+        self._evaluations += 1
+        if 0 < self._fail_after < self._evaluations:
+            raise RuntimeError(f"the simulated device is lost: SDXL_SIMULATED_FAIL_AFTER is {self._fail_after}")
         self._sleep(self.milliseconds * bucket.batch / 1000)
         for row in rows:
             row.steps_left -= 1
