@@ -1,6 +1,7 @@
 """Jobs and idempotency keys over HTTP, on the simulated device: what outlives its client and what is painted once."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
+from starlette.datastructures import Headers
 
 from sdxl_runtime.app import Service, create_public_app, tasks
 from sdxl_runtime.app.headers import responds_async
@@ -206,8 +208,6 @@ async def test_a_stream_is_its_clients_alone(headers: dict[str, str], client: ht
     ],
 )
 def test_the_preference_is_read_as_rfc_7240_has_it(values: list[str], expected: bool) -> None:
-    from starlette.datastructures import Headers
-
     assert responds_async(Headers(raw=[(b"prefer", value.encode()) for value in values])) is expected
 
 
@@ -278,8 +278,6 @@ async def test_a_job_and_a_plain_request_with_one_key_are_the_same(client: httpx
 
 
 async def test_the_same_edit_is_one_whether_it_comes_as_a_form_or_as_json(client: httpx.AsyncClient) -> None:
-    import base64
-
     key = {"Idempotency-Key": "one"}
     form = await client.post(
         "/v1/images/edits", data={"prompt": "a sun"}, files={"image": ("a.png", picture(), "image/png")}, headers=key
