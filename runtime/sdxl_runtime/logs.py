@@ -5,7 +5,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-_QUIET = ("uvicorn", "httpx", "diffusers", "transformers")
+_QUIET = ("uvicorn", "httpx", "httpx2", "diffusers", "transformers")
 
 
 class JSONFormatter(logging.Formatter):

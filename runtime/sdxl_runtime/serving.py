@@ -12,7 +12,11 @@ from typing import Any
 
 import uvicorn
 
-from sdxl_runtime.app import Service, create_internal_app, create_public_app
+from sdxl_runtime.app import Service, create_internal_app, create_public_app, tracing
+from sdxl_runtime.app.forwarding import Forwarder
+from sdxl_runtime.app.keys import Keys
+from sdxl_runtime.app.pictures import Pictures
+from sdxl_runtime.app.tasks import Tasks
 from sdxl_runtime.batcher import Batcher
 from sdxl_runtime.buckets import Bucket, Cost
 from sdxl_runtime.engine import Engine
@@ -21,10 +25,13 @@ from sdxl_runtime.loading import load_painter
 from sdxl_runtime.metrics import Metrics
 from sdxl_runtime.protocol import LARGEST_GUIDANCE, LARGEST_STEPS, SCHEDULERS
 from sdxl_runtime.settings import Settings, SettingsError
+from sdxl_runtime.signing import Signer, owner_of, read_key
 from sdxl_runtime.termination import Reason, classify, finish
 
 _CLOSING_SECONDS = 10
 """After the last picture: for encoding and sending it."""
+_FETCHING_SECONDS = 30
+"""A drain waits so long after a job's end, or after a picture was put behind a URL, for somebody to fetch it."""
 _JOIN_SECONDS = 2
 _POLL_SECONDS = 0.05
 
@@ -79,7 +86,20 @@ def create_service(settings: Settings) -> Service:
         costs,
         settings.default_scheduler,
     )
-    return Service(settings, health, batcher, engine, metrics)
+    signer = Signer(read_key(settings.signing_key_path), owner_of(settings.advertised_host, settings.internal_port))
+    return Service(
+        settings,
+        health,
+        batcher,
+        engine,
+        metrics,
+        signer,
+        Keys(settings.api_keys_path),
+        Tasks(signer, batcher.abandon),
+        Pictures(signer),
+        Forwarder(),
+        tracing.configured_provider(os.environ, settings.model_name),
+    )
 
 
 async def serve(service: Service) -> int:
@@ -99,6 +119,9 @@ async def serve(service: Service) -> int:
         for server, _ in servers:
             server.should_exit = True
         await asyncio.gather(*tasks)
+        await service.forwarder.close()
+        if service.tracer_provider is not None:
+            await asyncio.to_thread(service.tracer_provider.shutdown)  # sends what is left
 
 
 async def _live(service: Service, stop: "_Signals") -> int:
@@ -117,11 +140,16 @@ async def _live(service: Service, stop: "_Signals") -> int:
     batcher.close()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(service.settings.drain_timeout_seconds):
-            await _until(lambda: batcher.load().idle or stop.count > 1)
+            await _until(lambda: (batcher.load().idle and not _is_awaited(service)) or stop.count > 1)
     drained = batcher.load().idle and engine.error is None
     batcher.stop()
     log.info("stopped" if drained else "stopped before accepted work was done")
     return 0 if drained else 1
+
+
+def _is_awaited(service: Service) -> bool:
+    """Whether something was just made here that nobody has come for yet: with the process it is lost."""
+    return service.tasks.awaited(_FETCHING_SECONDS) or service.pictures.awaited(_FETCHING_SECONDS)
 
 
 def _cannot_serve(service: Service, error: BaseException) -> int:

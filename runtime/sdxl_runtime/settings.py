@@ -101,6 +101,12 @@ class Settings:
     """Guidance scale of a request that names none."""
     default_scheduler: str = "Euler"
     """Scheduler of a request that names none."""
+    api_keys_path: Path | None = None
+    """A file with API keys, or a folder of such files; None: no keys are asked for."""
+    signing_key_path: Path | None = None
+    """The file with the secret that signs ids and URLs; None: drawn at start."""
+    advertised_host: str = ""
+    """Where other replicas reach this one's internal port; empty: they do not."""
     log_prompts: bool = False
     """Whether prompts appear in the log."""
     recycle_after_requests: int = 0
@@ -148,6 +154,9 @@ class Settings:
             default_steps=int(read.number("SDXL_DEFAULT_STEPS", 30)),
             default_guidance_scale=read.number("SDXL_DEFAULT_GUIDANCE_SCALE", 5.0),
             default_scheduler=read.text("SDXL_DEFAULT_SCHEDULER", "Euler"),
+            api_keys_path=read.path("SDXL_API_KEYS_PATH"),
+            signing_key_path=read.path("SDXL_SIGNING_KEY_PATH"),
+            advertised_host=read.text("SDXL_ADVERTISED_HOST", ""),
             log_prompts=read.flag("SDXL_LOG_PROMPTS"),
             recycle_after_requests=int(read.number("SDXL_RECYCLE_AFTER_REQUESTS", 0)),
             host=read.text("SDXL_HOST", "0.0.0.0"),

@@ -349,6 +349,8 @@ def test_the_api_describes_itself_and_brings_no_page_of_others(client: TestClien
     assert set(description["paths"]) == {
         "/v1/images/generations",
         "/v1/images/edits",
+        "/v1/images/files/{id}",
+        "/v1/jobs/{id}",
         "/v1/models",
         "/v1/models/{name}",
     }

@@ -1,4 +1,4 @@
-"""Port 8001: health, load and metrics, for probes, the operator and Prometheus."""
+"""Port 8001: health, load and metrics, for probes, the operator and Prometheus; what other replicas ask for."""
 
 from typing import Any
 
@@ -7,6 +7,8 @@ from fastapi.responses import JSONResponse, Response
 
 from sdxl_runtime import __version__, metrics, work
 from sdxl_runtime.app import errors
+from sdxl_runtime.app.forwarding import Named
+from sdxl_runtime.app.owned import owned_routes
 from sdxl_runtime.app.service import Service
 from sdxl_runtime.health import State
 
@@ -15,6 +17,8 @@ def create_internal_app(service: Service) -> FastAPI:
     """Health, load and metrics on port 8001."""
     app = FastAPI(title="sdxl-runtime internal", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     errors.install(app)
+    app.add_middleware(Named, owner=service.signer.owner)
+    app.include_router(owned_routes(service, forwards=False))
 
     @app.get("/healthz")
     async def healthz() -> Response:

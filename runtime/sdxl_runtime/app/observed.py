@@ -12,6 +12,8 @@ from sdxl_runtime.uploads import LARGEST_FILE
 
 _LARGEST_BODIES = {"/v1/images/generations": 256 * 1024, "/v1/images/edits": 4 * LARGEST_FILE}
 """Bytes by path: in JSON, two pictures take a third more than their files."""
+LARGEST_TOTAL = 512 * 1024 * 1024
+"""Bytes of the bodies of all requests that are being answered: a body stays in memory until its answer."""
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +24,7 @@ class Observed:
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
         self._metrics = service.metrics
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         largest = _LARGEST_BODIES.get(scope["path"]) if scope["type"] == "http" else None
@@ -35,9 +38,13 @@ class Observed:
         async def bounded() -> Message:
             nonlocal size
             message = await receive()
-            size += len(message.get("body", b""))
+            more = len(message.get("body", b""))
+            size += more
+            self._held += more
             if size > largest:
                 raise HTTPException(413, f"the body is larger than {largest} bytes")
+            if self._held > LARGEST_TOTAL:
+                raise HTTPException(429, "too many large bodies at once; try again in 1 s", {"Retry-After": "1"})
             return message
 
         async def noted(message: Message) -> None:
@@ -48,5 +55,6 @@ class Observed:
         try:
             await self._app(scope, bounded, noted)
         finally:
+            self._held -= size
             self._metrics.requested(facts["code"])
             log.info("request", extra={"facts": {**facts, "seconds": round(time.perf_counter() - began, 3)}})

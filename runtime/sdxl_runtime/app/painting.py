@@ -4,12 +4,13 @@ import asyncio
 import base64
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sdxl_runtime import images
 from sdxl_runtime.admission import Offer, RequestError, bucket_candidates, job_from
-from sdxl_runtime.app import errors
+from sdxl_runtime.app import errors, tracing
+from sdxl_runtime.app.pictures import picture_of
 from sdxl_runtime.app.service import Service
 from sdxl_runtime.batcher import Closed, QueueFull
 from sdxl_runtime.health import State
@@ -112,18 +113,20 @@ def _start(service: Service, request: EditRequest, upload: Upload) -> Start:
     return Start(fit(image, width, height), strength, None if mask is None else fit(mask, width, height))
 
 
-async def response(service: Service, painting: Painting, outcome: Outcome) -> GenerationResponse:
-    """The answer with the pictures as files, made beside the device's thread; counts the request as finished."""
+async def response(service: Service, painting: Painting, outcome: Outcome, address: str = "") -> GenerationResponse:
+    """The answer with the pictures as files, made beside the device's thread; counts the request as finished.
+
+    `address` is the beginning of pictures' URLs, where they are asked for: where the client reaches this service.
+    """
     began = time.perf_counter()
-    files = await asyncio.to_thread(_files, painting, outcome)
-    data = [
-        ImageData(b64_json=base64.b64encode(file).decode(), seed=painting.ticket.job.seed_of(index))
-        for index, file in enumerate(files)
-    ]
+    data = await _data(service, painting, outcome, address)
     job = painting.ticket.job
     total = service.batcher.clock() - painting.ticket.accepted_at
     seconds = {**outcome.seconds, "encode_image": time.perf_counter() - began, "total": total}
     service.metrics.finished(outcome.bucket, job.n, job.evaluations, seconds)
+    details = _details(service, job, outcome, seconds)
+    if service.tracer_provider is not None:
+        tracing.record(service.tracer_provider, job.n, details)
     return GenerationResponse(
         created=int(time.time()),
         data=data,
@@ -132,14 +135,26 @@ async def response(service: Service, painting: Painting, outcome: Outcome) -> Ge
         safety_identifier=painting.request.safety_identifier or painting.request.user or None,
         size=job.size,
         usage=_usage(service, job),
-        sdxl=_details(service, job, outcome, seconds),
+        sdxl=details,
     )
 
 
-def _files(painting: Painting, outcome: Outcome) -> list[bytes]:
+async def _data(service: Service, painting: Painting, outcome: Outcome, address: str) -> list[ImageData]:
+    seeds = [painting.ticket.job.seed_of(index) for index in range(len(outcome.images))]
+    if painting.request.response_format == "url":
+        made = await asyncio.to_thread(lambda: [picture_of(*file) for file in _files(painting, outcome)])
+        urls = [address + service.pictures.add(picture) for picture in made]
+        return [ImageData(url=url, seed=seed) for url, seed in zip(urls, seeds, strict=True)]
+    texts = await asyncio.to_thread(lambda: [base64.b64encode(file).decode() for file, _ in _files(painting, outcome)])
+    return [ImageData(b64_json=text, seed=seed) for text, seed in zip(texts, seeds, strict=True)]
+
+
+def _files(painting: Painting, outcome: Outcome) -> Iterator[tuple[bytes, str]]:
+    """Each picture as a file, with its format."""
     compression = painting.request.output_compression
     quality = 100 if compression is None else compression
-    return [images.encode(image, painting.output_format, quality) for image in outcome.images]
+    for image in outcome.images:
+        yield images.encode(image, painting.output_format, quality), painting.output_format
 
 
 def _usage(service: Service, job: Job) -> Usage:

@@ -8,9 +8,12 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from sdxl_runtime import __version__
-from sdxl_runtime.app import errors
+from sdxl_runtime.app import errors, tracing
 from sdxl_runtime.app.generation import generate
+from sdxl_runtime.app.headers import LONGEST_KEY
+from sdxl_runtime.app.keys import Guarded
 from sdxl_runtime.app.observed import Observed
+from sdxl_runtime.app.owned import owned_routes
 from sdxl_runtime.app.reading import read_edit
 from sdxl_runtime.app.service import Service
 from sdxl_runtime.protocol import (
@@ -20,6 +23,7 @@ from sdxl_runtime.protocol import (
     EditRequest,
     GenerationRequest,
     GenerationResponse,
+    JobResponse,
 )
 from sdxl_runtime.settings import Settings
 
@@ -29,9 +33,29 @@ _PAGE_POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
+_HEADERS: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "Prefer",
+            "in": "header",
+            "schema": {"type": "string"},
+            "description": "`respond-async`: answer 202 with a job at once (RFC 7240)",
+        },
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
+            "description": "Repeated with the same body, the request is not painted again",
+        },
+    ]
+}
+_JOB_ANSWER: dict[int | str, dict[str, Any]] = {
+    202: {"model": JobResponse, "description": "With `Prefer: respond-async`: the job; its URL is in `Location`"}
+}
 _EDIT_SCHEMA = EditRequest.model_json_schema(ref_template="#/components/schemas/{model}")
 _FILE_SCHEMA = {"type": "string", "format": "binary"}
 _EDIT_BODY = {
+    **_HEADERS,
     "requestBody": {
         "required": True,
         "content": {
@@ -45,22 +69,29 @@ _EDIT_BODY = {
                 }
             },
         },
-    }
+    },
 }
 
 
 def create_public_app(service: Service) -> FastAPI:
     """The API on port 8000: OpenAI's image generation, the models, and a page to try prompts."""
     app = FastAPI(title="sdxl-runtime", version=__version__, docs_url=None, redoc_url=None)
-    app.add_middleware(Observed, service=service)
+    app.add_middleware(Guarded, keys=service.keys)
+    app.add_middleware(Observed, service=service)  # around the other one: what it refuses is counted too
     errors.install(app)
+    app.include_router(owned_routes(service, forwards=True))
     created = int(time.time())
 
-    @app.post("/v1/images/generations", response_model=GenerationResponse)
+    @app.post(
+        "/v1/images/generations",
+        response_model=GenerationResponse,
+        responses=_JOB_ANSWER,
+        openapi_extra=_HEADERS,
+    )
     async def generations(body: GenerationRequest, request: Request) -> Response:
         return await generate(service, body, request)
 
-    @app.post("/v1/images/edits", response_model=GenerationResponse, openapi_extra=_EDIT_BODY)
+    @app.post("/v1/images/edits", response_model=GenerationResponse, responses=_JOB_ANSWER, openapi_extra=_EDIT_BODY)
     async def edits(request: Request) -> Response:
         body, upload = await read_edit(request)
         return await generate(service, body, request, upload)
@@ -85,6 +116,8 @@ def create_public_app(service: Service) -> FastAPI:
             raise errors.APIError(404, "there is no such file", "not_found")
         return _page_file(name, _PAGE_TYPES[name])
 
+    if service.tracer_provider is not None:
+        tracing.instrument(app, service.tracer_provider)
     return app
 
 

@@ -14,6 +14,7 @@ from sdxl_runtime.protocol.answers import (
     Usage,
     UsageDetails,
 )
+from sdxl_runtime.protocol.job import JobProgress, JobResponse, JobStatus
 from sdxl_runtime.protocol.requests import (
     EXPECTED,
     LARGEST_GUIDANCE,
@@ -46,6 +47,9 @@ __all__ = [
     "GenerationResponse",
     "ImageData",
     "ImageRequest",
+    "JobProgress",
+    "JobResponse",
+    "JobStatus",
     "PartialEvent",
     "ProgressEvent",
     "Usage",
