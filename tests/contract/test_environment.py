@@ -10,10 +10,11 @@ import yaml
 from sdxl_operator import naming
 from sdxl_operator.api import ProfileSpec, ServiceSpec
 from sdxl_operator.api.profile import Backend as ProfileBackend
+from sdxl_operator.api.server import Scheduler
 from sdxl_operator.api.service import Precision as SpecPrecision
-from sdxl_operator.api.service import Scheduler
+from sdxl_operator.api.weights import ModelContent
 from sdxl_operator.naming import Object
-from sdxl_operator.plan import bank, model, pod, replica
+from sdxl_operator.plan import bank, model, mounts, pod, replica
 from sdxl_operator.plan.bank import Demand
 from sdxl_operator.plan.resolved import Resolved
 from sdxl_operator.runtime_client import INTERNAL_PORT
@@ -64,7 +65,7 @@ def serve_container() -> Object:
 
 def compile_container() -> Object:
     service = resolved()
-    own_model = owned("SDXLModel", service.model_name, service.model)
+    own_model = owned("SDXLModel", service.model.name, service.model.spec)
     own_bank = owned("SDXLTuneBank", str(service.bank_name), service.bank or {})
     job = bank.compile_job(own_bank, service.profile, Demand.of([service.spec]), own_model)
     return job["spec"]["template"]["spec"]["containers"][0]
@@ -107,7 +108,7 @@ def test_a_replica_reads_back_what_the_spec_says() -> None:
     found = settings_of(serve_container())
     assert found.backend is Backend.CPU
     assert found.model_name == "studio"
-    assert found.model_path == Path("/models") / resolved().model_name
+    assert found.model_path == Path("/models") / resolved().model.name
     assert found.model_digest == DIGEST
     assert found.model_variant == "fp16"
     assert found.buckets == (Bucket(128, 128), Bucket(160, 96, 4))

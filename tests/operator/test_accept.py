@@ -7,6 +7,7 @@ from sdxl_operator.api.service import ServiceSpec
 from sdxl_operator.naming import Object
 from sdxl_operator.plan.resolved import Resolved
 from tests.operator.builders import NAMESPACE, a_profile, a_service, service_spec
+from tests.operator.observations import used
 
 
 def sentence(change: Object, *profiles: Object) -> str:
@@ -89,7 +90,7 @@ def test_a_size_must_divide_by_what_the_model_needs(
     width: int, height: int, multiple: int | None, nearest: str | None
 ) -> None:
     spec = ServiceSpec.model_validate(service_spec({"buckets": [{"width": width, "height": height}]}))
-    found = divisible(spec, {} if multiple is None else {"sizeMultiple": multiple})
+    found = divisible(spec, [used({"status": {} if multiple is None else {"sizeMultiple": multiple}})])
     assert found.holds == (nearest is None)
     if nearest:
         assert f"nearest: {nearest})" in found.message

@@ -32,6 +32,7 @@ from tests.operator.observations import (
     running,
     unplaced,
     unready,
+    used,
     waiting,
     words,
 )
@@ -45,7 +46,7 @@ BACK_OFF = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"
 
 def bad_buckets() -> Object:
     spec = ServiceSpec.model_validate(service_spec({"buckets": [{"width": 136, "height": 128}]}))
-    return of_service(replace(a_view(), accepted=divisible(spec, {"sizeMultiple": 32})))
+    return of_service(replace(a_view(), accepted=divisible(spec, [used({"status": {"sizeMultiple": 32}})])))
 
 
 def taken() -> Object:
@@ -115,7 +116,7 @@ TABLE: list[tuple[str, Callable[[], Object], Reason, tuple[str, ...]]] = [
         ("exceeded quota: pods",),
     ),
     ("a Service of somebody else", taken, R.NAME_TAKEN, ("Service named studio",)),
-    ("no model yet", lambda: of_service(a_view(model=None)), R.WAITING_FOR_MODEL, ()),
+    ("no model yet", lambda: of_service(a_view(models=(used(None),))), R.WAITING_FOR_MODEL, ()),
     ("no bank yet", lambda: of_service(a_view(bank=None)), R.WAITING_FOR_BANK, ()),
     (
         "a bank that is ready without this bucket",

@@ -88,6 +88,12 @@ def is_running(pod: Mapping[str, Any]) -> bool:
     return any("running" in status.get("state", {}) for status in container_statuses(pod))
 
 
+def missing_secret(trouble: str) -> str:
+    """The Secret that the kubelet did not find, by its warning about a pod; empty if it speaks of something else."""
+    found = re.search(r'secret "([^"]+)" not found', trouble)
+    return found[1] if found else ""
+
+
 def oldest_first(pods: Iterable[Object]) -> list[Object]:
     """Pods by age."""
     return sorted(pods, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
@@ -134,6 +140,9 @@ def _not_started(pod: Mapping[str, Any], observed: Observed, memory_field: str) 
     if is_running(pod) or pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
         return None
     trouble = observed.pod_troubles.get(name)
+    if trouble and (secret := missing_secret(trouble)):
+        text = f"pod {name}: {trouble}: make a Secret {secret} in this namespace, and the pod starts"
+        return Finding(False, Reason.SECRET_NOT_FOUND, text, stalled=True)
     if trouble:
         return Finding(False, Reason.CONTAINER_NOT_STARTED, f"pod {name}: {trouble}", stalled=True)
     return Finding(False, Reason.POD_STARTING, f"pod {name} starts on node {pod['spec']['nodeName']}")

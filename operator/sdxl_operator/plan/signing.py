@@ -1,0 +1,32 @@
+"""The Secret by whose key the replicas of a service sign job ids and picture URLs, so that each knows the others'."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sdxl_operator import naming
+from sdxl_operator.naming import Object
+
+KEY_FILE = "key"
+
+
+def name_of(service: str) -> str:
+    """The name of a service's Secret."""
+    return f"{service}-signing"
+
+
+def build(owner: Mapping[str, Any], key: str) -> Object:
+    """The Secret with this key. Immutable: replicas read it when they start, and have to agree."""
+    name = owner["metadata"]["name"]
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": name_of(name),
+            "namespace": owner["metadata"]["namespace"],
+            "labels": {**naming.labels("signing", name), naming.SERVICE_LABEL: name},
+            "ownerReferences": [naming.owner_reference(owner)],
+        },
+        "type": "Opaque",
+        "immutable": True,
+        "stringData": {KEY_FILE: key},
+    }
