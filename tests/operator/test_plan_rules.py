@@ -271,6 +271,37 @@ def test_every_variable_of_the_operator_is_one_that_a_user_cannot_set() -> None:
     assert all(re.match(RESERVED_ENVIRONMENT, name) for name in ours)
 
 
+def test_what_is_secret_is_readable_by_the_runtime_s_group_and_by_nobody_else() -> None:
+    volumes = template(resolved(FURTHER))["spec"]["volumes"]
+    secrets = {volume["secret"]["secretName"]: volume["secret"] for volume in volumes if "secret" in volume}
+    assert set(secrets) == {"studio-signing", "studio-keys"}
+    assert {secret["defaultMode"] for secret in secrets.values()} == {0o440}
+
+
+def test_replicas_are_spread_among_those_of_their_own_revision() -> None:
+    found = template(resolved(FURTHER))["spec"]["topologySpreadConstraints"]
+    assert {item["topologyKey"]: item["maxSkew"] for item in found} == {
+        "kubernetes.io/hostname": 1,
+        "topology.kubernetes.io/zone": 2,
+    }
+    for item in found:
+        assert item["labelSelector"] == {"matchLabels": {naming.SERVICE_LABEL: "studio"}}
+        assert item["matchLabelKeys"] == ["pod-template-hash"]
+    assert "topologySpreadConstraints" not in template(resolved())["spec"]
+
+
+def test_buckets_for_longer_prompts_come_after_those_of_their_shape_in_the_job() -> None:
+    tokens = [{"width": 64, "height": 64, "promptTokens": number} for number in (231, 77, 154)]
+    keys = Demand.of([resolved({"buckets": tokens}).spec]).keys
+    assert keys == ("64x64b1", "64x64b1t154", "64x64b1t231")
+    (value,) = (
+        item["value"]
+        for item in compile_job(resolved({"buckets": tokens}))["spec"]["template"]["spec"]["containers"][0]["env"]
+        if item["name"] == "SDXL_BUCKETS"
+    )
+    assert [bucket.get("promptTokens") for bucket in json.loads(value)] == [None, 154, 231]
+
+
 def test_the_drain_fits_into_the_grace_period_and_the_budget_into_the_probe() -> None:
     spec = template(
         resolved({"rollout": {"drainTimeoutSeconds": 500}}, a_profile(change={"startupBudgetSeconds": 901}))

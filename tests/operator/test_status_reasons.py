@@ -218,10 +218,25 @@ TABLE: list[tuple[str, Callable[[], Object], Reason, tuple[str, ...]]] = [
         ("Insufficient huawei.com/Ascend910", "pod-1", "0 of 1 replicas ready"),
     ),
     (
-        "a secret that is missing",
+        "a secret that is missing from the environment",
         lambda: unready(waiting("CreateContainerConfigError", 'secret "x" not found')),
+        R.SECRET_NOT_FOUND,
+        ('secret "x" not found', "make a Secret x"),
+    ),
+    (
+        "a secret that cannot be mounted",
+        lambda: unready(
+            waiting("ContainerCreating"),
+            pod_troubles={"pod-1": 'MountVolume.SetUp failed for volume "api-keys" : secret "keys" not found'},
+        ),
+        R.SECRET_NOT_FOUND,
+        ('volume "api-keys"', "make a Secret keys", "0 of 1 replicas ready"),
+    ),
+    (
+        "a container that the kubelet cannot make",
+        lambda: unready(waiting("CreateContainerError", "no such executable")),
         R.CONTAINER_NOT_STARTED,
-        ('secret "x" not found',),
+        ("no such executable",),
     ),
     (
         "a volume that cannot be mounted",

@@ -37,7 +37,7 @@ class Adapter(Part):
     source: Annotated[str, _source("demo://pixel", "path of the .safetensors file, or of a folder with exactly one")]
     """`demo://pixel` (comes with the runtime) or `pvc://<claim>/<path>` (a `.safetensors` file, or its folder)."""
     maximum_rank: Annotated[int, Field(ge=1, le=512)] = 64
-    """The rank from which on the file is refused: merging takes memory and time in proportion to it."""
+    """The largest rank that the file may have: merging takes memory and time in proportion to it."""
 
 
 class Refiner(Part):

@@ -132,20 +132,23 @@ def _not_started(pod: Mapping[str, Any], observed: Observed, memory_field: str) 
         if reason in PULL_REASONS:
             return Finding(False, Reason.IMAGE_PULL_FAILED, f"image {status.get('image')}: {message}", stalled=True)
         if reason in START_REASONS:
-            return Finding(False, Reason.CONTAINER_NOT_STARTED, f"pod {name}: {message or reason}", stalled=True)
+            return _refused_by_kubelet(name, message or reason)
         if reason == "CrashLoopBackOff":
             last = ending(pod, Reason.CRASHING, memory_field)
             last = last or Ending(Reason.CRASHING, message, 0, "")
             return Finding(False, last.reason, last.message, stalled=True)
     if is_running(pod) or pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
         return None
-    trouble = observed.pod_troubles.get(name)
-    if trouble and (secret := missing_secret(trouble)):
-        text = f"pod {name}: {trouble}: make a Secret {secret} in this namespace, and the pod starts"
-        return Finding(False, Reason.SECRET_NOT_FOUND, text, stalled=True)
-    if trouble:
-        return Finding(False, Reason.CONTAINER_NOT_STARTED, f"pod {name}: {trouble}", stalled=True)
+    if trouble := observed.pod_troubles.get(name):
+        return _refused_by_kubelet(name, trouble)
     return Finding(False, Reason.POD_STARTING, f"pod {name} starts on node {pod['spec']['nodeName']}")
+
+
+def _refused_by_kubelet(pod: str, words: str) -> Finding:
+    if secret := missing_secret(words):
+        text = f"pod {pod}: {words}: make a Secret {secret} in this namespace, and the pod starts"
+        return Finding(False, Reason.SECRET_NOT_FOUND, text, stalled=True)
+    return Finding(False, Reason.CONTAINER_NOT_STARTED, f"pod {pod}: {words}", stalled=True)
 
 
 def _claims(pod: Mapping[str, Any]) -> list[str]:
