@@ -15,7 +15,11 @@ def name_of(service: str) -> str:
 
 
 def build(owner: Mapping[str, Any], key: str) -> Object:
-    """The Secret with this key. Immutable: replicas read it when they start, and have to agree."""
+    """The Secret with this key.
+
+    NB: not immutable. A kubelet keeps an immutable Secret for as long as any pod of its node mounts it, and would give a
+    replica that starts the key of before.
+    """
     name = owner["metadata"]["name"]
     return {
         "apiVersion": "v1",
@@ -27,6 +31,5 @@ def build(owner: Mapping[str, Any], key: str) -> Object:
             "ownerReferences": [naming.owner_reference(owner)],
         },
         "type": "Opaque",
-        "immutable": True,
         "stringData": {KEY_FILE: key},
     }
