@@ -225,6 +225,7 @@ def test_enumerations_are_the_same_on_both_sides() -> None:
     assert {item.value for item in ProfileBackend} == {item.value for item in Backend}
     assert {item.value for item in SpecPrecision} == {item.value for item in Precision}
     assert {item.value for item in Scheduler} == set(SCHEDULERS)
+    assert {item.value for item in ModelContent} == {item.value for item in type(Settings().model_content)}
 
 
 @pytest.mark.parametrize("bucket", BUCKETS)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sdxl_operator.naming import API_VERSION, MODEL, SERVICE, Key, Object, Ref
+from sdxl_operator.naming import API_VERSION, MODEL, SERVICE, Key, Object, Ref, uses_model_label
 from tests.operator.builders import NAMESPACE
 from tests.operator.world import Life, served, variables
 
@@ -137,6 +137,31 @@ async def test_what_was_in_use_stays_in_use_while_the_spec_is_not_accepted() -> 
     assert life.reason() == "ProfileNotFound"
     assert {name: life.service()["status"][name] for name in before} == before
     assert len(models(life)) == 3
+
+
+async def test_what_0_1_0_left_goes_on_as_it_is_and_its_deployment_learns_the_new_label() -> None:
+    life = await served()
+    name = life.service()["status"]["model"]
+    stored = life.cluster.named("ControllerRevision")
+    container = stored["data"]["template"]["spec"]["containers"][0]
+    older = {**container, "env": [item for item in container["env"] if "SIGNING" not in item["name"]]}
+    life.cluster.edit(
+        Ref.of(stored),
+        data={"uses": {"models": None, "model": name}, "template": {"spec": {"containers": [older]}}},
+    )
+    deployment = life.cluster.named("Deployment")
+    labels = {uses_model_label(name): None, "sdxl.dev/uses-model": name}
+    life.cluster.edit(
+        Ref.of(deployment), metadata={"labels": labels}, spec={"template": {"spec": {"containers": [older]}}}
+    )
+    life.enqueue(Key(SERVICE, NAMESPACE, "studio"))
+    await life.settle()
+    after = life.cluster.named("Deployment")
+    assert after["metadata"]["labels"][uses_model_label(name)] == "true"
+    assert after["spec"]["template"]["spec"]["containers"] == [older], "nobody is restarted"
+    assert life.is_ready()
+    assert life.reason("UpdateAvailable") == "NewerTemplate"
+    assert models(life)["demo://shapes"]["status"]["usedBy"] == ["studio"]
 
 
 async def test_a_bucket_for_longer_prompts_is_compiled_under_a_name_of_its_own() -> None:

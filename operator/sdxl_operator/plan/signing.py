@@ -17,8 +17,8 @@ def name_of(service: str) -> str:
 def build(owner: Mapping[str, Any], key: str) -> Object:
     """The Secret with this key.
 
-    NB: not immutable. A kubelet keeps an immutable Secret for as long as any pod of its node mounts it, and would give a
-    replica that starts the key of before.
+    NB: not immutable. A kubelet keeps an immutable Secret for as long as any pod of its node mounts it, and would give
+    the key of before to a replica that starts.
     """
     name = owner["metadata"]["name"]
     return {
