@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from sdxl_operator.cluster import Forbidden
 from sdxl_operator.naming import API_VERSION, SERVICE, Object, Ref
-from sdxl_operator.reconcile import SigningSecrets
 from tests.operator.builders import NAMESPACE
 from tests.operator.world import Life, served
 
@@ -15,13 +14,6 @@ KEYS: Object = {"auth": {"apiKeysSecretRef": {"name": "studio-keys"}}}
 def made(life: Life) -> list[str]:
     """The calls that would make a Secret."""
     return [write for write in life.cluster.writes if write.startswith("create Secret")]
-
-
-def restart(life: Life) -> None:
-    """Another process, which remembers nothing."""
-    life.context = type(life.context)(
-        *(life.cluster, life.settings, life.clock, life.runtime, life.enqueue, SigningSecrets(life._draw))
-    )
 
 
 def a_secret(name: str) -> Object:
@@ -45,7 +37,7 @@ async def test_the_secret_is_asked_for_once_and_after_a_restart_once_more_and_st
     life.change(replicas=2)
     await life.settle()
     assert len(made(life)) == 1
-    restart(life)
+    life.restart()
     for replicas in (3, 4):
         life.change(replicas=replicas)
         await life.settle()

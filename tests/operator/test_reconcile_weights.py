@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from sdxl_operator.cluster import Forbidden
 from sdxl_operator.naming import API_VERSION, MODEL, SERVICE, Key, Object, Ref, uses_model_label
 from tests.operator.builders import NAMESPACE
 from tests.operator.world import Life, served, variables
@@ -145,20 +146,22 @@ async def test_what_0_1_0_left_goes_on_as_it_is_and_its_deployment_learns_the_ne
     stored = life.cluster.named("ControllerRevision")
     container = stored["data"]["template"]["spec"]["containers"][0]
     older = {**container, "env": [item for item in container["env"] if "SIGNING" not in item["name"]]}
-    life.cluster.edit(
-        Ref.of(stored),
-        data={"uses": {"models": None, "model": name}, "template": {"spec": {"containers": [older]}}},
-    )
-    deployment = life.cluster.named("Deployment")
+    volumes = [item for item in stored["data"]["template"]["spec"]["volumes"] if "secret" not in item]
+    template = {"spec": {"containers": [older], "volumes": volumes}}
+    life.cluster.edit(Ref.of(stored), data={"uses": {"models": None, "model": name}, "template": template})
+    life.cluster.remove(Ref.of(life.cluster.named("Secret")))
+    life.cluster.refuse["Secret"] = Forbidden(403, "Forbidden", "the role is that of before")
+    life.restart()
     labels = {uses_model_label(name): None, "sdxl.dev/uses-model": name}
-    life.cluster.edit(
-        Ref.of(deployment), metadata={"labels": labels}, spec={"template": {"spec": {"containers": [older]}}}
-    )
+    deployment = Ref.of(life.cluster.named("Deployment"))
+    life.cluster.edit(deployment, metadata={"labels": labels}, spec={"template": template})
     life.enqueue(Key(SERVICE, NAMESPACE, "studio"))
     await life.settle()
     after = life.cluster.named("Deployment")
     assert after["metadata"]["labels"][uses_model_label(name)] == "true"
     assert after["spec"]["template"]["spec"]["containers"] == [older], "nobody is restarted"
+    life.change(replicas=2)
+    await life.settle()
     assert life.is_ready()
     assert life.reason("UpdateAvailable") == "NewerTemplate"
     assert models(life)["demo://shapes"]["status"]["usedBy"] == ["studio"]

@@ -233,6 +233,12 @@ TABLE: list[tuple[str, Callable[[], Object], Reason, tuple[str, ...]]] = [
         ('volume "api-keys"', "make a Secret keys", "0 of 1 replicas ready"),
     ),
     (
+        "a replica that recycled itself",
+        lambda: unready(pod(BACK_OFF, last=ended(0, "", "Completed"))),
+        R.POD_STARTING,
+        ("pod-1 has drained and starts anew", "back-off 5m0s"),
+    ),
+    (
         "a container that the kubelet cannot make",
         lambda: unready(waiting("CreateContainerError", "no such executable")),
         R.CONTAINER_NOT_STARTED,

@@ -427,10 +427,14 @@ class Life:
         self.timers: dict[Key, datetime] = {}
         self.faults = 0
         self.drawn = 0
+        self.restart()
+        self.cluster.watchers.append(self._changed)
+
+    def restart(self) -> None:
+        """Another process of the operator, which remembers nothing."""
         self.context = Context(
             self.cluster, self.settings, self.clock, self.runtime, self.enqueue, SigningSecrets(self._draw)
         )
-        self.cluster.watchers.append(self._changed)
 
     def _draw(self) -> str:
         """A key that no other is, and that is the same in each run."""

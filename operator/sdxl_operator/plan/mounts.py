@@ -33,7 +33,7 @@ def _files(service: Resolved) -> list[tuple[Object, str]]:
         accepted = {"name": "accepted", "configMap": {"name": f"{service.bank_name}-accepted"}}
         found.append((accepted, ACCEPTED_PATH))
     key = {"key": signing.KEY_FILE, "path": signing.KEY_FILE}
-    found.append((_secret("signing", signing.name_of(service.name), items=[key]), SIGNING_PATH))
+    found.append((_secret(signing.VOLUME, signing.name_of(service.name), items=[key]), SIGNING_PATH))
     keys = service.spec.auth.api_keys_secret_ref
     if keys is not None:
         found.append((_secret("api-keys", keys.name), KEYS_PATH))

@@ -6,12 +6,18 @@ from typing import Any
 from sdxl_operator import naming
 from sdxl_operator.naming import Object
 
+VOLUME = "signing"
 KEY_FILE = "key"
 
 
 def name_of(service: str) -> str:
     """The name of a service's Secret."""
     return f"{service}-signing"
+
+
+def is_mounted(template: Mapping[str, Any]) -> bool:
+    """Whether a pod template mounts it; a revision of 0.1.0 does not."""
+    return any(volume["name"] == VOLUME for volume in template["spec"].get("volumes") or [])
 
 
 def build(owner: Mapping[str, Any], key: str) -> Object:

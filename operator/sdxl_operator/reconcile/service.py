@@ -8,7 +8,7 @@ from sdxl_operator.accept import Refusal, accept, divisible
 from sdxl_operator.api.service import Accelerator
 from sdxl_operator.naming import Key, Object, Reason, Ref
 from sdxl_operator.plan import bank as plan_bank
-from sdxl_operator.plan import deployment, disruption, replica, revision
+from sdxl_operator.plan import deployment, disruption, replica, revision, signing
 from sdxl_operator.plan import model as plan_model
 from sdxl_operator.plan import service as plan_service
 from sdxl_operator.plan.resolved import Resolved
@@ -149,7 +149,8 @@ async def _roll_out(
     if running is None:
         return view
     try:
-        await context.signing.ensure(context.cluster, service)
+        if signing.is_mounted(running["data"]["template"]):
+            await context.signing.ensure(context.cluster, service)
         if prepared and target is not None:
             await apply_owned(context.cluster, _own_fields(target), service)
         for child in (plan_service.build(service, wanted), disruption.build(service, wanted)):

@@ -32,7 +32,7 @@ async def users_of_bank(cluster: Cluster, metadata: Mapping[str, Any]) -> tuple[
     """The services whose status names this bank, and the Deployments whose pods mount it, by name."""
 
     def named(status: Mapping[str, Any]) -> set[str]:
-        return {str(status.get("bank"))}
+        return {status["bank"]} if status.get("bank") else set()
 
     return await _users_of(cluster, metadata, named, {naming.USES_BANK_LABEL: metadata["name"]})
 

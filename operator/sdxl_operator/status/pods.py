@@ -135,6 +135,8 @@ def _not_started(pod: Mapping[str, Any], observed: Observed, memory_field: str) 
             return _refused_by_kubelet(name, message or reason)
         if reason == "CrashLoopBackOff":
             last = ending(pod, Reason.CRASHING, memory_field)
+            if last is not None and last.exit_code == 0:  # recycled, see server.recycleAfterRequests
+                return Finding(False, Reason.POD_STARTING, f"pod {name} has drained and starts anew: {message}")
             last = last or Ending(Reason.CRASHING, message, 0, "")
             return Finding(False, last.reason, last.message, stalled=True)
     if is_running(pod) or pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
