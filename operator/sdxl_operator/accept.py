@@ -10,7 +10,7 @@ from sdxl_operator.api.profile import ProfileSpec
 from sdxl_operator.api.service import ServiceSpec
 from sdxl_operator.naming import Object, Reason
 from sdxl_operator.plan.resolved import Resolved
-from sdxl_operator.status.conditions import Finding
+from sdxl_operator.status.conditions import Finding, first_failing
 from sdxl_operator.status.weights import UsedModel
 
 
@@ -41,8 +41,13 @@ def accept(service: Mapping[str, Any], profiles: Sequence[Object]) -> Resolved |
     return Resolved(metadata["namespace"], metadata["name"], spec, profile)
 
 
-def divisible(spec: ServiceSpec, models: Iterable[UsedModel]) -> Finding:
-    """Whether every bucket divides by what the model and its refiner need; that is known once they were fetched."""
+def measured(spec: ServiceSpec, models: Sequence[UsedModel]) -> Finding:
+    """Whether the spec fits what was measured of the files, as far as they were fetched."""
+    return first_failing((_divisible(spec, models), _ranks(spec, models)), Finding(True, Reason.ACCEPTED))
+
+
+def _divisible(spec: ServiceSpec, models: Iterable[UsedModel]) -> Finding:
+    """Whether every bucket divides by what the model and its refiner need."""
     for model in models:
         multiple = int(model.status.get("sizeMultiple") or 1)
         wrong = [b for b in spec.buckets if b.width % multiple or b.height % multiple]
@@ -53,6 +58,19 @@ def divisible(spec: ServiceSpec, models: Iterable[UsedModel]) -> Finding:
             needs = f"{model.use.words} needs widths and heights that are multiples of {multiple}"
             text = f"{needs}; not so: {'; '.join(parts)}"
             return Finding(False, Reason.BUCKET_NOT_DIVISIBLE, text, stalled=True)
+    return Finding(True, Reason.ACCEPTED)
+
+
+def _ranks(spec: ServiceSpec, models: Iterable[UsedModel]) -> Finding:
+    """Whether every adapter has a rank that the spec allows: a replica with another would not start."""
+    ranks = {model.use.role: int(model.status.get("rank") or 0) for model in models}
+    wrong = [
+        f"spec.model.adapters: {item.name} has rank {ranks[role]}, its maximumRank is {item.maximum_rank}"
+        for item in spec.model.adapters
+        if ranks.get(role := f"adapters/{item.name}", 0) > item.maximum_rank
+    ]
+    if wrong:
+        return Finding(False, Reason.ADAPTER_RANK_TOO_HIGH, "; ".join(wrong), stalled=True)
     return Finding(True, Reason.ACCEPTED)
 
 

@@ -176,6 +176,7 @@ class Reason(StrEnum):
     PROFILE_NOT_ALLOWED = "ProfileNotAllowed"
     ACCELERATOR_COUNT_INVALID = "AcceleratorCountInvalid"
     BUCKET_NOT_DIVISIBLE = "BucketNotDivisible"
+    ADAPTER_RANK_TOO_HIGH = "AdapterRankTooHigh"
     SPEC_INVALID = "SpecInvalid"
     CHILD_REFUSED = "ChildRefused"
     NAME_TAKEN = "NameTaken"
@@ -223,6 +224,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.PROFILE_NOT_ALLOWED: "The AcceleratorProfile's allowedNamespaces leave this namespace out.",
     Reason.ACCELERATOR_COUNT_INVALID: "spec.accelerator.count asks for more than the profile's resource can give.",
     Reason.BUCKET_NOT_DIVISIBLE: "A bucket's size does not divide by what the model needs; the message has the next.",
+    Reason.ADAPTER_RANK_TOO_HIGH: "An adapter's rank is higher than its maximumRank; raise that, or name another file.",
     Reason.SPEC_INVALID: "The stored spec does not fit this operator; the message names the field.",
     Reason.CHILD_REFUSED: "The API server refused an object made for this one; the message is the server's own.",
     Reason.NAME_TAKEN: "An object of the needed name exists and was not made for this one; rename one of them.",

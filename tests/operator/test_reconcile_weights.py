@@ -80,6 +80,20 @@ async def test_an_adapter_that_cannot_be_fetched_is_named_and_correcting_it_reco
     assert life.is_ready()
 
 
+async def test_an_adapter_whose_rank_is_too_high_is_refused_and_the_old_replicas_stay() -> None:
+    life = await served()
+    before = life.cluster.named("Deployment")["spec"]
+    life.change(model={"adapters": [{**PIXEL, "maximumRank": 4}]})
+    await life.settle()
+    assert life.reason() == life.reason("Accepted") == "AdapterRankTooHigh"
+    assert "pixel has rank 8, its maximumRank is 4" in life.condition()["message"]
+    assert life.cluster.named("Deployment")["spec"] == before
+    life.change(model={"adapters": [{**PIXEL, "maximumRank": 8}]})
+    await life.settle()
+    assert life.is_ready()
+    assert models(life)["demo://pixel"]["status"]["rank"] == 8
+
+
 async def test_an_adapter_more_replaces_the_replicas_only_once_it_is_there() -> None:
     life = await served()
     before = life.cluster.named("Deployment")["spec"]["template"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from sdxl_operator.accept import divisible
+from sdxl_operator.accept import measured
 from sdxl_operator.api.service import ServiceSpec
 from sdxl_operator.naming import REASONS, Object, Reason, Ref
 from sdxl_operator.reconcile.children import NotOurs, refusal_reason
@@ -46,7 +46,15 @@ BACK_OFF = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"
 
 def bad_buckets() -> Object:
     spec = ServiceSpec.model_validate(service_spec({"buckets": [{"width": 136, "height": 128}]}))
-    return of_service(replace(a_view(), accepted=divisible(spec, [used({"status": {"sizeMultiple": 32}})])))
+    return of_service(replace(a_view(), accepted=measured(spec, [used({"status": {"sizeMultiple": 32}})])))
+
+
+def strong_adapter() -> Object:
+    spec = ServiceSpec.model_validate(
+        service_spec({"model": {"adapters": [{"name": "ink", "source": "demo://pixel"}]}})
+    )
+    models = [used({"status": {"sizeMultiple": 32}}), used({"status": {"rank": 128}}, "adapters/ink", "i")]
+    return of_service(replace(a_view(), accepted=measured(spec, models)))
 
 
 def taken() -> Object:
@@ -96,6 +104,12 @@ TABLE: list[tuple[str, Callable[[], Object], Reason, tuple[str, ...]]] = [
         bad_buckets,
         R.BUCKET_NOT_DIVISIBLE,
         ("136x128", "nearest: 128x128, 160x128", "multiples of 32"),
+    ),
+    (
+        "an adapter of a higher rank than is allowed",
+        strong_adapter,
+        R.ADAPTER_RANK_TOO_HIGH,
+        ("ink has rank 128", "its maximumRank is 64"),
     ),
     (
         "a stored spec that does not fit",

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from sdxl_operator import naming
-from sdxl_operator.accept import divisible
+from sdxl_operator.accept import measured
 from sdxl_operator.naming import ModelUse, Object, Reason
 from sdxl_operator.plan import deployment, revision
 from sdxl_operator.status import service as service_status
@@ -152,9 +152,9 @@ def test_buckets_divide_by_what_the_refiner_needs_too_and_an_adapter_needs_nothi
     spec = resolved({"buckets": [{"width": 160, "height": 128}]}).spec
 
     def judged(*pairs: tuple[str, Object]) -> str:
-        return divisible(spec, [UsedModel(ModelUse(role, "x"), {"status": status}) for role, status in pairs]).message
+        return measured(spec, [UsedModel(ModelUse(role, "x"), {"status": status}) for role, status in pairs]).message
 
-    base, adapter = ("model", {"sizeMultiple": 32}), ("adapters/pixel", {"digest": DIGEST})
+    base, adapter = ("model", {"sizeMultiple": 32}), ("adapters/pixel", {"digest": DIGEST, "sizeMultiple": 1})
     assert judged(base, adapter) == ""
     said = judged(base, ("refiner", {"sizeMultiple": 64}), adapter)
     assert said == "the refiner needs widths and heights that are multiples of 64; not so: " + (

@@ -314,9 +314,9 @@ class World:
     def _success(self, pod: Object) -> Object:
         environment = variables(pod)
         if pod["spec"]["containers"][0]["args"] == ["fetch"]:
-            result: Object = {"digest": DIGEST, "bytes": 123, "files": 14, "seconds": 2}
-            if environment["SDXL_MODEL_CONTENT"] != "Adapter":
-                result["sizeMultiple"] = 32
+            result: Object = {"digest": DIGEST, "bytes": 123, "files": 14, "sizeMultiple": 32, "seconds": 2}
+            if environment["SDXL_MODEL_CONTENT"] == "Adapter":
+                result |= {"files": 1, "sizeMultiple": 1, "rank": 8}
         else:
             buckets = json.loads(environment["SDXL_BUCKETS"])
             keys = [bucket_key(item) for item in buckets]

@@ -54,7 +54,9 @@ class ModelStatus(Part):
     files: int | None = None
     """Their number."""
     size_multiple: int | None = None
-    """What widths and heights must divide by: the VAE's factor × 2^(UNet levels − 1). An adapter has none."""
+    """What widths and heights must divide by: the VAE's factor × 2^(UNet levels − 1); 1 for an adapter."""
+    rank: int | None = None
+    """The highest rank of an adapter's parts."""
     claim_name: DnsName | None = None
     """The claim that holds the files."""
     used_by: Annotated[list[str], Field(max_length=1000)] = []

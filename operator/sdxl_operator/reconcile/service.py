@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sdxl_operator import naming
-from sdxl_operator.accept import Refusal, accept, divisible
+from sdxl_operator.accept import Refusal, accept, measured
 from sdxl_operator.api.service import Accelerator
 from sdxl_operator.naming import Key, Object, Reason, Ref
 from sdxl_operator.plan import bank as plan_bank
@@ -106,7 +106,7 @@ async def _revisions(service: Object, context: Context) -> Revisions:
 
 
 async def _prepare(wanted: Resolved, live: Resolved, context: Context) -> View:
-    """See to the models and the bank, and learn from the models whether the buckets divide."""
+    """See to the models and the bank, and learn from the models whether the spec fits them."""
     uses = tuple(UsedModel(item.use) for item in wanted.weights)
     view = View(wanted.spec, wanted.bucket_keys, Finding(True, Reason.ACCEPTED), plan_service.url(wanted), models=uses)
     view = replace(view, bank_name=wanted.bank_name)
@@ -115,7 +115,7 @@ async def _prepare(wanted: Resolved, live: Resolved, context: Context) -> View:
         for item in wanted.weights:
             live_model = await context.cluster.apply(plan_model.build(wanted.namespace, item))
             seen.append(UsedModel(item.use, live_model))
-        view = replace(view, models=tuple(seen), accepted=divisible(live.spec, seen))
+        view = replace(view, models=tuple(seen), accepted=measured(live.spec, seen))
         wanted_bank = plan_bank.build(wanted)
         if wanted_bank is not None and view.accepted.holds:
             view = replace(view, bank=await context.cluster.apply(wanted_bank))
