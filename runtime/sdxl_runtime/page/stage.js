@@ -1,0 +1,121 @@
+/** The stage: a tile for each picture that is being painted, with its preview and its progress. */
+
+const tiles = document.getElementById("tiles");
+
+/** One picture on the stage. */
+class Tile {
+  constructor({ fields }) {
+    const [width, height] = fields.size.split("x").map(Number);
+    this.figure = document.createElement("figure");
+    this.figure.className = "tile";
+    this.frame = document.createElement("button");
+    this.frame.type = "button";
+    this.frame.className = "frame";
+    this.frame.disabled = true;
+    this.figure.style.setProperty("--ratio", width / height);
+    this.image = new Image(width, height);
+    this.image.alt = "";
+    this.image.hidden = true;
+    this.words = document.createElement("span");
+    this.words.className = "words";
+    this.bar = document.createElement("span");
+    this.bar.className = "bar";
+    this.bar.setAttribute("role", "progressbar");
+    this.bar.setAttribute("aria-label", `Progress of the picture with seed ${fields.seed}`);
+    this.bar.append(document.createElement("span"));
+    this.meter = document.createElement("span");
+    this.meter.className = "meter";
+    this.meter.append(this.words, this.bar);
+    this.frame.append(this.image);
+    this.figure.append(this.frame, this.meter);
+    this.remaining = null;
+    this.fraction = 0;
+    this.say("waiting", "Asking the service");
+  }
+
+  /** A progress event: in the queue, or a step that was made. */
+  progress({ queued, step, steps, remaining_seconds: remaining }) {
+    this.remaining = remaining;
+    const left = remaining === null || remaining === undefined ? "" : ` · ${tellSeconds(remaining)} left`;
+    if (queued) {
+      this.say("waiting", `In the queue${left}`);
+      return;
+    }
+    this.fraction = step / steps;
+    this.say("painting", step < steps ? `Step ${step} of ${steps}${left}` : "Finishing");
+  }
+
+  /** A picture of how far it is. */
+  preview(base64, format) {
+    this.image.src = `data:image/${format};base64,${base64}`;
+    this.image.alt = "Preview";
+    this.image.hidden = false;
+    this.figure.dataset.previews = Number(this.figure.dataset.previews ?? 0) + 1;
+  }
+
+  /** The finished picture; a click on it calls `open`. */
+  done(entry, open) {
+    this.image.src = entry.url ?? entry.thumbnail;
+    this.image.alt = entry.fields.prompt;
+    this.image.hidden = false;
+    this.frame.disabled = false;
+    this.frame.addEventListener("click", open);
+    this.entry = entry;
+    this.say("done", "");
+  }
+
+  /** It will not be finished. `state` is cancelled or failed. */
+  stop(state, text) {
+    this.say(state, text);
+  }
+
+  say(state, text) {
+    this.figure.dataset.state = state;
+    this.words.textContent = text;
+    this.bar.firstElementChild.style.width = `${this.fraction * 100}%`;
+    // an unknown fraction has no value: that is what the role asks for
+    if (state === "painting") this.bar.setAttribute("aria-valuenow", Math.round(this.fraction * 100));
+    else this.bar.removeAttribute("aria-valuenow");
+    this.bar.setAttribute("aria-valuetext", text);
+  }
+}
+
+/** Clear the stage and put up a tile for each request. */
+export function begin(requests) {
+  const made = requests.map((request) => new Tile(request));
+  document.getElementById("empty").hidden = true;
+  document.getElementById("details").hidden = true;
+  tiles.hidden = false;
+  tiles.dataset.count = made.length;
+  tiles.replaceChildren(...made.map(({ figure }) => figure));
+  return made;
+}
+
+/** Put one finished picture on the stage, alone. */
+export function show(entry) {
+  const [tile] = begin([entry]);
+  tile.done(entry, () => {});
+  tile.frame.disabled = true;
+}
+
+/** The stage as it was before the first picture. */
+export function empty() {
+  tiles.hidden = true;
+  tiles.replaceChildren();
+  document.getElementById("details").hidden = true;
+  document.getElementById("empty").hidden = false;
+}
+
+/** Mark which of several finished pictures the details belong to. */
+export function choose(chosen, all) {
+  for (const tile of all) {
+    if (tile.entry === chosen && all.length > 1) tile.frame.setAttribute("aria-current", "true");
+    else tile.frame.removeAttribute("aria-current");
+  }
+}
+
+/** Seconds as a person says them. */
+export function tellSeconds(seconds) {
+  const whole = Math.max(0, Math.ceil(seconds));
+  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
+}
