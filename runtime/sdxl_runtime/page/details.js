@@ -76,7 +76,7 @@ function facts({ fields, sdxl }) {
     ["Backend", sdxl.backend],
     ["Evaluations", `${evaluations.executed} of ${evaluations.nominal}`],
     ["Time", `${seconds.total.toFixed(2)} s`],
-    ["Of which", phases.map(([phase, value]) => `${phase.replace("_", " ")} ${value.toFixed(2)}`).join(" · ")],
+    ["Seconds by phase", phases.map(([phase, value]) => `${phase.replace("_", " ")} ${value.toFixed(2)}`).join(" · ")],
   ];
   const list = document.createElement("dl");
   for (const [name, value] of rows.filter(([, value]) => value !== undefined)) {

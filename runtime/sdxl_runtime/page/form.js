@@ -3,9 +3,12 @@
 const form = document.getElementById("form");
 const control = (name) => form.elements[name];
 
+let tokens = {};
+
 /** Fill sizes, limits, defaults and choices from the `sdxl` member of a model. */
 export function fill(sdxl) {
-  const chips = sdxl.sizes.map((size) => chip(size, sdxl.prompt_tokens?.[size]));
+  tokens = sdxl.prompt_tokens ?? {};
+  const chips = sdxl.sizes.map(chip);
   document.getElementById("sizes").replaceChildren(...chips);
   control("scheduler").replaceChildren(...sdxl.schedulers.map((name) => new Option(name)));
   control("num_inference_steps").max = sdxl.num_inference_steps.maximum;
@@ -62,7 +65,7 @@ export function write(values) {
     else if (field && name !== "adapters") field.value = value;
   }
   for (const slider of form.querySelectorAll("[data-twin]")) slider.value = control(slider.dataset.twin).value;
-  fitText();
+  refresh();
 }
 
 /** Put a picture's whole request back: fields that it did not have become empty. */
@@ -118,6 +121,11 @@ export function connect() {
     if (target.tagName === "TEXTAREA") fitText();
     if (target.getAttribute("aria-invalid")) clearErrors();
   });
+  form.addEventListener("change", refresh);
+  document.getElementById("random-seed").addEventListener("click", () => {
+    control("seed").value = "";
+    control("seed").focus();
+  });
   new ResizeObserver(fitText).observe(form);
 }
 
@@ -127,6 +135,12 @@ function check(name, value) {
   // NB: form.elements[name].value is another thing where a service has one size, and so one radio button
   const radio = form.querySelector(`[name="${name}"][value="${CSS.escape(value)}"]`);
   if (radio) radio.checked = true;
+}
+
+function refresh() {
+  const limit = tokens[read().size];
+  document.getElementById("tokens").textContent = limit ? `up to ${limit} tokens` : "";
+  fitText();
 }
 
 function fitText() {
@@ -147,7 +161,7 @@ function complaint(field) {
   return validity.stepMismatch ? "It must be a whole number." : field.validationMessage;
 }
 
-function chip(size, tokens) {
+function chip(size) {
   const label = document.createElement("label");
   const radio = Object.assign(document.createElement("input"), { type: "radio", name: "size", value: size });
   const shape = document.createElement("span");
@@ -159,7 +173,6 @@ function chip(size, tokens) {
   const text = document.createElement("span");
   text.textContent = size.replace("x", "×");
   label.append(radio, shape, text);
-  if (tokens) label.title = `Prompts of up to ${tokens} tokens`;
   return label;
 }
 

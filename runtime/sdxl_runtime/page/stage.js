@@ -117,5 +117,6 @@ export function choose(chosen, all) {
 /** Seconds as a person says them. */
 export function tellSeconds(seconds) {
   const whole = Math.max(0, Math.ceil(seconds));
-  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  // NB: no-break spaces: a number and its unit stay on one line of a small tile
+  return whole < 60 ? `${whole}\u00a0s` : `${Math.floor(whole / 60)}\u00a0min ${whole % 60}\u00a0s`;
 }
