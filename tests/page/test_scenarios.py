@@ -151,7 +151,7 @@ def test_the_keyboard_is_enough(visitor: Visitor, server: Server) -> None:
     tab_to("#paint")
     page.keyboard.press("Enter")
     visitor.wait_done()
-    tab_to(".tile .frame, [data-act=download]")
+    tab_to("[data-act=download]")
     tab_to("[data-act=use]")
     page.keyboard.press("Enter")
     expect(visitor.status).to_contain_text("settings")

@@ -90,7 +90,11 @@ class Visitor:
     def wait_done(self) -> None:
         """Wait until no picture is being painted, and all were."""
         expect(self.page.locator(".tile:not([data-state=done])")).to_have_count(0, timeout=60_000)
-        expect(self.cancel).to_be_disabled()
+        self.wait_idle()
+
+    def wait_idle(self) -> None:
+        """Wait until the page paints no longer, however that ended."""
+        expect(self.cancel).to_be_disabled(timeout=60_000)
 
     def clipboard(self) -> str:
         """What was copied."""

@@ -80,18 +80,24 @@ function complain(text) {
 
 async function submit() {
   if (running || element("paint").disabled) return;
-  complain("");
   const isEdit = form.startsFromPicture();
   const isValid = form.validate();
   if (isEdit && !source.isChosen()) form.showError("image", "Choose a picture.");
-  else if (isValid) await paint(makeRequests(model.id, form.read(), form.readCount(), isEdit ? await source.files() : {}));
+  else if (isValid) {
+    const [values, count] = [form.read(), form.readCount()];
+    const files = isEdit ? source.files() : {};
+    await paint(async () => makeRequests(model.id, values, count, await files));
+  }
 }
 
 /** Paint pictures, a few at a time, until all are done, one fails for a reason that all share, or the user cancels. */
-async function paint(requests) {
+async function paint(prepare) {
+  // NB: from here on and before anything is awaited: a second Ctrl+Enter must find it running
   running = new AbortController();
   form.clearErrors();
+  complain("");
   setBusy(true);
+  const requests = await prepare();
   say(requests.length === 1 ? "Painting." : `Painting ${requests.length} pictures.`);
   const began = performance.now();
   tiles = stage.begin(requests);
@@ -139,7 +145,7 @@ async function keep(request, { b64_json: base64, output_format: format, seed, sd
     thumbnail: await makeThumbnail(blob),
   };
   history.add(entry);
-  tile.done(entry, () => choose(entry));
+  tile.done(entry, tiles.length > 1 ? () => choose(entry) : null);
   choose(entry);
 }
 
@@ -192,7 +198,7 @@ function choose(entry) {
       say("The settings are those of this picture.");
     },
     again: () => {
-      if (!running) paint([{ path: entry.path, fields: entry.fields, files: {} }]);
+      if (!running) paint(async () => [{ path: entry.path, fields: entry.fields, files: {} }]);
     },
     start: async () => {
       form.write({ start: "picture", size: entry.fields.size });

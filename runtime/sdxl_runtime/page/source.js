@@ -99,13 +99,17 @@ const thickness = () => (brush.valueAsNumber / 100) * Math.min(mask.width, mask.
 
 function paint(from, to) {
   const context = mask.getContext("2d");
-  context.strokeStyle = "#ff3b6b";
+  context.strokeStyle = context.fillStyle = "#ff3b6b";
   context.lineCap = "round";
   context.lineWidth = thickness();
   context.beginPath();
   context.moveTo(from.x, from.y);
   context.lineTo(to.x, to.y);
   context.stroke();
+  // a line without length has no ends either, so a dot is drawn as one
+  context.beginPath();
+  context.arc(to.x, to.y, thickness() / 2, 0, 2 * Math.PI);
+  context.fill();
   painted = true;
 }
 

@@ -8,10 +8,8 @@ class Tile {
     const [width, height] = fields.size.split("x").map(Number);
     this.figure = document.createElement("figure");
     this.figure.className = "tile";
-    this.frame = document.createElement("button");
-    this.frame.type = "button";
+    this.frame = document.createElement("div");
     this.frame.className = "frame";
-    this.frame.disabled = true;
     this.figure.style.setProperty("--ratio", width / height);
     this.image = new Image(width, height);
     this.image.alt = "";
@@ -23,7 +21,7 @@ class Tile {
     this.bar.setAttribute("role", "progressbar");
     this.bar.setAttribute("aria-label", `Progress of the picture with seed ${fields.seed}`);
     this.bar.append(document.createElement("span"));
-    this.meter = document.createElement("span");
+    this.meter = document.createElement("figcaption");
     this.meter.className = "meter";
     this.meter.append(this.words, this.bar);
     this.frame.append(this.image);
@@ -53,14 +51,20 @@ class Tile {
     this.figure.dataset.previews = Number(this.figure.dataset.previews ?? 0) + 1;
   }
 
-  /** The finished picture; a click on it calls `open`. */
-  done(entry, open) {
+  /** The finished picture; where there are several, a click on it calls `open`. */
+  done(entry, open = null) {
     this.image.src = entry.url ?? entry.thumbnail;
     this.image.alt = entry.fields.prompt;
     this.image.hidden = false;
-    this.frame.disabled = false;
-    this.frame.addEventListener("click", open);
     this.entry = entry;
+    if (open) {
+      this.button = document.createElement("button");
+      this.button.type = "button";
+      this.button.className = "open";
+      this.button.setAttribute("aria-label", `Show the picture with seed ${entry.fields.seed}`);
+      this.button.addEventListener("click", open);
+      this.figure.append(this.button);
+    }
     this.say("done", "");
   }
 
@@ -94,8 +98,7 @@ export function begin(requests) {
 /** Put one finished picture on the stage, alone. */
 export function show(entry) {
   const [tile] = begin([entry]);
-  tile.done(entry, () => {});
-  tile.frame.disabled = true;
+  tile.done(entry);
 }
 
 /** The stage as it was before the first picture. */
@@ -108,9 +111,9 @@ export function empty() {
 
 /** Mark which of several finished pictures the details belong to. */
 export function choose(chosen, all) {
-  for (const tile of all) {
-    if (tile.entry === chosen && all.length > 1) tile.frame.setAttribute("aria-current", "true");
-    else tile.frame.removeAttribute("aria-current");
+  for (const { button, entry } of all) {
+    if (entry === chosen) button?.setAttribute("aria-current", "true");
+    else button?.removeAttribute("aria-current");
   }
 }
 
