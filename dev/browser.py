@@ -1,4 +1,4 @@
-"""The browser that the page is tested in: Debian's Chromium. `python -m dev.browser` installs it and says where it is."""
+"""The browser that the page is tested in: Debian's Chromium. `python -m dev.browser` installs it, says where it is."""
 
 from __future__ import annotations
 

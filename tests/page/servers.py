@@ -83,7 +83,7 @@ def _serve(folder: Path, backend: dict[str, str]) -> Iterator[Serving]:
     }
     command = [sys.executable, "-m", "sdxl_runtime", "serve"]
     environment = {**os.environ, "PYTHONPATH": "runtime", **settings}
-    with (folder / "log").open("w") as log, subprocess.Popen(command, env=environment, stderr=log) as process:
+    with (folder / "log").open("w") as log, subprocess.Popen(command, env=environment, cwd=ROOT, stderr=log) as process:
         server = Serving(*(f"http://127.0.0.1:{port}" for port in ports))
         try:
             wait_for(lambda: _is_ready(server, process), seconds=180)

@@ -1,4 +1,4 @@
-"""The page for everybody: axe-core's rules (WCAG 2.2 AA) in each state and colour scheme, motion, and a small parser."""
+"""The page for everybody: axe-core's rules (WCAG 2.2 AA) in each state and colour scheme, motion, what is heard."""
 
 from typing import Any
 
@@ -58,34 +58,14 @@ def test_who_wants_no_motion_sees_none(browser: Browser, fake: FakeServer) -> No
 def test_a_screen_reader_hears_little_and_enough(stranger: Visitor) -> None:
     stranger.open()
     stranger.page.evaluate(
-        """() => { window.heard = []; new MutationObserver(() => heard.push(document.querySelector("#status").textContent))
-        .observe(document.querySelector("#status"), {childList: true}); }"""
+        """() => {
+          const status = document.querySelector("#status");
+          window.heard = [];
+          new MutationObserver(() => heard.push(status.textContent)).observe(status, {childList: true});
+        }"""
     )
     stranger.make("a red circle", steps=10)
     heard = stranger.page.evaluate("heard")
     assert heard[0] == "Painting."
     assert heard[-1].startswith("Done in")
     assert len(heard) == 2
-
-
-EVENTS = ': keep-alive\n\nevent: a\r\ndata: {"x":\r\ndata: 1}\r\n\r\ndata:two ü\rdata\r\rid: 7\nevent: b\n\nevent: c\ndata: cut'
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
-def test_events_are_read_however_they_are_cut_into_parts(stranger: Visitor, size: int) -> None:
-    stranger.open()
-    events = stranger.page.evaluate(
-        """async ([text, size]) => {
-          const {readEvents} = await import("/page/events.js");
-          const bytes = new TextEncoder().encode(text);
-          const body = new ReadableStream({start(controller) {
-            for (let at = 0; at < bytes.length; at += size) controller.enqueue(bytes.slice(at, at + size));
-            controller.close();
-          }});
-          const read = [];
-          for await (const event of readEvents(body)) read.push(event);
-          return read;
-        }""",
-        [EVENTS, size],
-    )
-    assert events == [{"event": "a", "data": '{"x":\n1}'}, {"event": "message", "data": "two ü\n"}]

@@ -110,7 +110,10 @@ def test_download_curl_and_python_give_the_same_picture(visitor: Visitor, tmp_pa
     picture = Path(download.value.path()).read_bytes()
     with Image.open(BytesIO(picture)) as image:
         assert (image.format, image.size) == (output_format.upper(), (128, 128))
-    for act, command in (("curl", ["bash", "-euo", "pipefail", "-c"]), ("python", [sys.executable, "-W", "error", "-c"])):
+    for act, command in (
+        ("curl", ["bash", "-euo", "pipefail", "-c"]),
+        ("python", [sys.executable, "-W", "error", "-c"]),
+    ):
         visitor.act(act).click()
         expect(visitor.status).to_contain_text("Copied as")
         folder = tmp_path / act
@@ -128,7 +131,10 @@ def test_the_keyboard_is_enough(visitor: Visitor, server: Server) -> None:
         for _ in range(60):
             page.keyboard.press("Tab")
             if page.evaluate(f"{focus}.matches({selector!r})"):
-                assert page.evaluate(f"getComputedStyle({focus}.closest('.chips label') ?? {focus}).outlineStyle") != "none"
+                assert (
+                    page.evaluate(f"getComputedStyle({focus}.closest('.chips label') ?? {focus}).outlineStyle")
+                    != "none"
+                )
                 return
         raise AssertionError(f"{selector} cannot be reached with the Tab key")
 
@@ -174,6 +180,8 @@ def test_a_phone_shows_everything_without_scrolling_sideways(browser: Browser, s
         visitor.wait_done()
         assert visitor.overflow() <= 0
         expect(visitor.page.locator("#stage")).to_be_in_viewport()
-        small = "[...document.querySelectorAll('button, .chips label')].filter(b => b.offsetHeight && b.offsetHeight < 24)"
+        small = (
+            "[...document.querySelectorAll('button, .chips label')].filter(b => b.offsetHeight && b.offsetHeight < 24)"
+        )
         assert visitor.page.evaluate(f"{small}.length") == 0
         visitor.check()

@@ -91,7 +91,8 @@ def test_a_full_queue_says_when_to_try_again(stranger: Visitor, fake: FakeServer
 
 
 @pytest.mark.parametrize(
-    ("step", "said"), [(3, "the device failed on this request"), (0, "The connection ended before the picture was done.")]
+    ("step", "said"),
+    [(3, "the device failed on this request"), (0, "The connection ended before the picture was done.")],
 )
 def test_a_stream_that_breaks_off_is_said(stranger: Visitor, fake: FakeServer, step: int, said: str) -> None:
     fake.break_at_step = step

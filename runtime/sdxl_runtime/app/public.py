@@ -13,6 +13,7 @@ from sdxl_runtime.app.observed import Observed
 from sdxl_runtime.app.service import Service
 from sdxl_runtime.protocol import LARGEST_GUIDANCE, LARGEST_STEPS, SCHEDULERS, GenerationRequest, GenerationResponse
 
+
 def create_public_app(service: Service) -> FastAPI:
     """The API on port 8000: OpenAI's image generation, the models, and a page to try prompts."""
     app = FastAPI(title="sdxl-runtime", version=__version__, docs_url=None, redoc_url=None)
