@@ -1,5 +1,7 @@
 """What the page does when things go wrong or the server asks for more; before the stand-in, which can be told to."""
 
+import re
+
 import httpx
 import pytest
 from playwright.sync_api import Browser, expect
@@ -53,6 +55,17 @@ def test_a_prompt_that_is_too_long_is_said_at_the_prompt(stranger: Visitor, fake
     assert fake.asked == []
 
 
+def test_a_request_that_is_refused_leaves_the_picture_that_was_there(stranger: Visitor, fake: FakeServer) -> None:
+    stranger.expected_statuses = {400}
+    stranger.open()
+    stranger.make(PROMPT, steps=1)
+    stranger.fill("red " * 78)
+    stranger.paint.click()
+    expect(stranger.page.locator("#error-prompt")).to_be_visible()
+    expect(stranger.tile.get_by_role("img")).to_have_attribute("alt", PROMPT)
+    expect(stranger.page.locator("#details .prompt")).to_have_text(PROMPT)
+
+
 def test_what_the_browser_can_see_is_wrong_never_reaches_the_server(stranger: Visitor, fake: FakeServer) -> None:
     stranger.open()
     stranger.paint.click()
@@ -101,6 +114,7 @@ def test_a_stream_that_breaks_off_is_said(stranger: Visitor, fake: FakeServer, s
     stranger.paint.click()
     expect(stranger.page.get_by_role("alert")).to_have_text(said)
     expect(stranger.tile).to_have_attribute("data-state", "failed")
+    expect(stranger.cancel).to_be_disabled()
     expect(stranger.page.locator("#past")).to_be_hidden()
 
 
@@ -160,3 +174,16 @@ def test_a_prompt_is_text_and_never_markup(stranger: Visitor) -> None:
 
 def test_what_is_not_a_file_of_the_page_is_not_served(fake: FakeServer) -> None:
     assert httpx.get(f"{fake.url}/page/page.js").headers["Content-Type"].startswith("text/javascript")
+
+
+def test_copying_works_where_plain_http_has_no_clipboard(stranger: Visitor) -> None:
+    page = stranger.page
+    page.add_init_script("Object.defineProperty(navigator, 'clipboard', {value: undefined}); delete crypto.randomUUID;")
+    stranger.open()
+    stranger.make(PROMPT, steps=1)
+    stranger.act("curl").click()
+    expect(stranger.status).to_have_text("Copied as curl.")
+    expect(stranger.act("curl")).to_be_focused()
+    page.get_by_label("Prompt", exact=True).fill("")
+    page.keyboard.press("Control+V")
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value(re.compile("^curl "))

@@ -29,12 +29,13 @@ export async function readModel() {
 }
 
 /**
- * Yield the parsed events of one streamed request up to the completed one.
+ * Yield {type: "accepted"}, and then the parsed events of one streamed request up to the completed one.
  * Raises ServerError for what the server refuses or breaks off, and the reason of the signal once that is aborted.
  * @param {{path: string, fields: object, files: Record<string, File>}} request
  */
 export async function* paint(request, signal) {
   const answer = await ask(request.path, { method: "POST", signal, ...encode(request) });
+  yield { type: "accepted" };
   for await (const { data } of readEvents(answer.body)) {
     const event = JSON.parse(data);
     if (event.type === "error") throw new ServerError(event.error.message, event.error);

@@ -100,28 +100,36 @@ async function paint(prepare) {
   const requests = await prepare();
   say(requests.length === 1 ? "Painting." : `Painting ${requests.length} pictures.`);
   const began = performance.now();
-  tiles = stage.begin(requests);
-  bringIntoView();
+  const made = stage.make(requests);
+  // a request that is refused leaves on the stage what was there
+  const accepted = () => {
+    if (tiles === made) return;
+    tiles = made;
+    stage.put(tiles);
+    bringIntoView();
+  };
   const waiting = requests.entries();
   const worker = async () => {
-    for (const [index, request] of waiting) await paintOne(request, tiles[index], running);
+    for (const [index, request] of waiting) await paintOne(request, made[index], accepted);
   };
   await Promise.all(Array.from({ length: STREAMS }, worker));
-  const done = tiles.filter((tile) => tile.entry).length;
+  const done = made.filter((tile) => tile.entry).length;
   const cancelled = running.signal.reason === "cancelled";
   running = null;
   setBusy(false);
   const seconds = ((performance.now() - began) / 1000).toFixed(1);
   if (cancelled) say("Cancelled.");
-  else if (done === tiles.length) say(done === 1 ? `Done in ${seconds} s.` : `${done} pictures in ${seconds} s.`);
-  else say(done === 0 ? "" : `${done} of ${tiles.length} pictures were painted.`);
+  else if (done === made.length) say(done === 1 ? `Done in ${seconds} s.` : `${done} pictures in ${seconds} s.`);
+  else say(done === 0 ? "" : `${done} of ${made.length} pictures were painted.`);
 }
 
-async function paintOne(request, tile, controller) {
+async function paintOne(request, tile, accepted) {
+  const controller = running;
   try {
     controller.signal.throwIfAborted();
     for await (const event of api.paint(request, controller.signal)) {
-      if (event.type.endsWith(".progress")) tile.progress(event);
+      if (event.type === "accepted") accepted();
+      else if (event.type.endsWith(".progress")) tile.progress(event);
       else if (event.type.endsWith(".partial_image")) tile.preview(event.b64_json, event.output_format);
       else await keep(request, event, tile);
       tellProgress();

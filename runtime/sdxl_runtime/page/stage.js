@@ -28,7 +28,7 @@ class Tile {
     this.figure.append(this.frame, this.meter);
     this.remaining = null;
     this.fraction = 0;
-    this.say("waiting", "Asking the service");
+    this.say("waiting", "Beginning");
   }
 
   /** A progress event: in the queue, or a step that was made. */
@@ -84,20 +84,22 @@ class Tile {
   }
 }
 
-/** Clear the stage and put up a tile for each request. */
-export function begin(requests) {
-  const made = requests.map((request) => new Tile(request));
+/** A tile for each request, which nobody sees yet. */
+export const make = (requests) => requests.map((request) => new Tile(request));
+
+/** Clear the stage and put tiles up. */
+export function put(made) {
   document.getElementById("empty").hidden = true;
   document.getElementById("details").hidden = true;
   tiles.hidden = false;
   tiles.dataset.count = made.length;
   tiles.replaceChildren(...made.map(({ figure }) => figure));
-  return made;
 }
 
 /** Put one finished picture on the stage, alone. */
 export function show(entry) {
-  const [tile] = begin([entry]);
+  const [tile] = make([entry]);
+  put([tile]);
   tile.done(entry);
 }
 
