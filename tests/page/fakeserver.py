@@ -138,7 +138,7 @@ def check_key(server: FakeServer, request: Request) -> None:
 
 
 async def read(request: Request) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The fields under their names and the uploads, of JSON or of a form as the openai package writes it."""
+    """The fields under their names and the uploads, of JSON or of a form with lists as JSON."""
     if request.headers["Content-Type"].startswith("application/json"):
         return await request.json(), {}
     fields: dict[str, Any] = {}
@@ -147,11 +147,8 @@ async def read(request: Request) -> tuple[dict[str, Any], dict[str, bytes]]:
         for name, value in form.multi_items():
             if isinstance(value, UploadFile):
                 files[name] = await value.read()
-            elif name.startswith("adapters[]["):
-                place = fields.setdefault("adapters", [{}])
-                place[0][name.removeprefix("adapters[][").rstrip("]")] = value
             else:
-                fields[name] = value
+                fields[name] = json.loads(value) if name == "adapters" else value
     for name in ("seed", "num_inference_steps", "partial_images"):
         fields[name] = int(fields[name])
     return fields, files

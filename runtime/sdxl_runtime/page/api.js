@@ -56,14 +56,10 @@ function encode({ fields, files }) {
   return { body: form, headers: {} };
 }
 
-/** Fields of a form as the openai package writes them: lists and objects in brackets. */
+/** Fields as a form has them: texts only, lists as JSON. */
 export function flatten(fields) {
-  const pairs = (name, value) => {
-    if (Array.isArray(value)) return value.flatMap((item) => pairs(`${name}[]`, item));
-    if (typeof value !== "object") return [[name, String(value)]];
-    return Object.entries(value).flatMap(([key, inner]) => pairs(`${name}[${key}]`, inner));
-  };
-  return Object.entries(fields).flatMap(([name, value]) => pairs(name, value));
+  const text = (value) => (typeof value === "object" ? JSON.stringify(value) : String(value));
+  return Object.entries(fields).map(([name, value]) => [name, text(value)]);
 }
 
 async function ask(path, options) {

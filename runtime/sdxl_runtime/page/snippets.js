@@ -33,9 +33,12 @@ export function asCurl(request, base, file, withKey) {
 export function asPython(request, base, file, withKey) {
   const { fields, files } = request;
   const known = Object.entries(fields).filter(([name]) => ARGUMENTS.includes(name));
-  const extra = Object.fromEntries(Object.entries(fields).filter(([name]) => !ARGUMENTS.includes(name)));
+  const isForm = Object.keys(files).length > 0;
+  // what travels as a form beside the files has lists as JSON, which the package would write in another way
+  const rest = isForm ? Object.entries(fields).map(formValue) : Object.entries(fields);
+  const extra = Object.fromEntries(rest.filter(([name]) => !ARGUMENTS.includes(name)));
   const opened = Object.entries(files).map(([name, { name: path }]) => `    ${name}=Path(${literal(path)}),`);
-  const kind = request.path.endsWith("edits") ? "edit" : "generate";
+  const kind = isForm ? "edit" : "generate";
   return `import base64
 ${withKey ? "import os\n" : ""}from pathlib import Path
 
@@ -51,6 +54,8 @@ for event in events:
         Path(${literal(file)}).write_bytes(base64.b64decode(event.b64_json))
 `;
 }
+
+const formValue = ([name, value]) => [name, typeof value === "object" ? JSON.stringify(value) : value];
 
 /** A JSON value as Python writes it. A JSON text is a Python text too. */
 function literal(value, indent = "") {
