@@ -1,16 +1,18 @@
 """The queue between the API and the engine: bounded by seconds of work, cancels, deadlines, drain. No torch.
 
-One ticket is taken at a time, in the order of acceptance.
+It accepts, and hands over what it accepted; in which order and with whom a ticket runs is the engine's
+(`placement`, `lanes`).
 """
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
 
-from sdxl_runtime.jobs import Abandoned, Job, Ticket
+from sdxl_runtime import work
+from sdxl_runtime.buckets import Bucket, Cost
+from sdxl_runtime.jobs import Abandoned, Event, Job, Ticket
 
 
 class QueueFull(Exception):
@@ -41,22 +43,32 @@ class Load:
 
 
 class Batcher:
-    """Tickets from acceptance to the engine. `limit_seconds` of work may wait; safe from any thread."""
+    """Tickets from acceptance to the engine. `limit_seconds` of work may wait; safe from any thread.
+
+    `costs` is what the engine measures at warm-up; nothing may be submitted before they are there.
+    """
 
     def __init__(
-        self, limit_seconds: float, timeout_seconds: float, clock: Callable[[], float] = time.monotonic
+        self,
+        limit_seconds: float,
+        timeout_seconds: float,
+        costs: Mapping[Bucket, Cost],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.clock = clock
         self._limit = limit_seconds
         self._timeout = timeout_seconds
+        self._costs = costs
         self._changed = threading.Condition()
-        self._waiting: deque[Ticket] = deque()
-        self._running: list[Ticket] = []
+        self._accepted: list[Ticket] = []
+        self._new: list[Ticket] = []
         self._closed = False
         self._stopped: BaseException | None = None
 
-    def submit(self, job: Job, expected_seconds: float) -> Ticket:
+    def submit(self, job: Job, listener: Callable[[Event], None] | None = None) -> Ticket:
         """Accept a job; its time runs from now on. An idle server takes a job of any length.
+
+        `listener` is called with every event, in the engine's thread: it must return at once.
 
         Raises:
             QueueFull: with this job, more than the limit would wait.
@@ -66,34 +78,35 @@ class Batcher:
             if self._closed:
                 raise Closed
             self._sweep()
-            work = self._work()
-            if work > 0 and work + expected_seconds > self._limit:
-                raise QueueFull(max(1, ceil(min(work, work + expected_seconds - self._limit))))
+            expected, left = work.seconds_of(job, self._accepted, self._costs), self._work()
+            if left > 0 and left + expected > self._limit:
+                raise QueueFull(max(1, ceil(min(left, left + expected - self._limit))))
             now = self.clock()
-            ticket = Ticket(job, expected_seconds, now, now + self._timeout)
-            self._waiting.append(ticket)
+            ticket = Ticket(job, now, now + self._timeout)
+            if listener is not None:
+                ticket.listen(listener)
+            self._accepted.append(ticket)
+            self._new.append(ticket)
             self._changed.notify_all()
             return ticket
 
-    def take(self) -> Ticket | None:
-        """The next ticket somebody still waits for; blocks until there is one. None after `stop`."""
+    def collect(self, wait: bool) -> list[Ticket] | None:
+        """What was accepted since the last call; with `wait`, blocks until there is some. None after `stop`."""
         with self._changed:
             while True:
                 if self._stopped is not None:
                     return None
                 self._sweep()
-                if self._waiting:
-                    ticket = self._waiting.popleft()
-                    ticket.started_at = self.clock()
-                    self._running.append(ticket)
-                    return ticket
+                if self._new or not wait:
+                    new, self._new = self._new, []
+                    return new
                 self._changed.wait()
 
     def finish(self, ticket: Ticket) -> None:
-        """A ticket that was taken is done, in whatever way."""
+        """The engine is done with a ticket, in whatever way."""
         with self._changed:
-            if ticket in self._running:
-                self._running.remove(ticket)
+            if ticket in self._accepted:
+                self._accepted.remove(ticket)
             self._changed.notify_all()
 
     def abandon(self, ticket: Ticket) -> None:
@@ -109,28 +122,32 @@ class Batcher:
             self._closed = True
 
     def stop(self, error: BaseException | None = None) -> None:
-        """End `take`, and with it the engine; whoever still waits gets the error."""
+        """End `collect`, and with it the engine; whoever still waits gets the error."""
         with self._changed:
             self._closed = True
             self._stopped = error or Closed()
-            for ticket in (*self._waiting, *self._running):
+            for ticket in self._accepted:
                 ticket.fail(self._stopped)
-            self._waiting.clear()
-            self._running.clear()
+            self._accepted.clear()
+            self._new.clear()
             self._changed.notify_all()
 
     def load(self) -> Load:
         """The work that is left."""
         with self._changed:
             self._sweep()
-            return Load(self._work(), len(self._running), len(self._waiting))
+            running = sum(ticket.bucket is not None for ticket in self._accepted)
+            return Load(self._work(), running, len(self._accepted) - running)
 
     def _work(self) -> float:
-        return sum(ticket.remaining_seconds for ticket in (*self._waiting, *self._running))
+        return work.seconds_left(self._accepted, self._costs)
 
     def _sweep(self) -> None:
-        """Drop the waiting tickets that nobody waits for."""
+        """Let go of the tickets that nobody waits for and that have no place on the device yet."""
         now = self.clock()
-        for ticket in [ticket for ticket in self._waiting if ticket.is_abandoned(now)]:
-            self._waiting.remove(ticket)
+        gone = [ticket for ticket in self._accepted if ticket.bucket is None and ticket.is_abandoned(now)]
+        for ticket in gone:
+            self._accepted.remove(ticket)
             ticket.fail(Abandoned())
+        if gone:
+            self._new = [ticket for ticket in self._new if ticket not in gone]

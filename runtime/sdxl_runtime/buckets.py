@@ -3,51 +3,66 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import ceil
+
+PROMPT_TOKENS = (77, 154, 231)
+"""Lengths of the text the UNet attends to: one, two or three windows of CLIP's 77 tokens."""
+WINDOW = 77
+"""Tokens of one window, its start and its end included."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Bucket:
-    """One shape that is compiled, warmed up and served: width and height in pixels, batch in images."""
+    """One shape that is compiled, warmed up and served: width and height in pixels, batch in images, text in tokens."""
 
     width: int
     height: int
     batch: int = 1
+    prompt_tokens: int = WINDOW
 
     def __post_init__(self) -> None:
-        for name in ("width", "height", "batch"):
+        for name in ("width", "height", "batch", "prompt_tokens"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} is {value!r}; it must be a whole number from 1")
+        if self.prompt_tokens not in PROMPT_TOKENS:
+            raise ValueError(f"promptTokens is {self.prompt_tokens}; it must be one of {PROMPT_TOKENS}")
 
     @property
     def key(self) -> str:
-        """The bucket's name in paths, status and metrics, e.g. `1024x1024b4`."""
-        return f"{self.width}x{self.height}b{self.batch}"
+        """The bucket's name in paths, status and metrics, e.g. `1024x1024b4`, or `1024x1024b4t154` for longer text."""
+        text = "" if self.prompt_tokens == WINDOW else f"t{self.prompt_tokens}"
+        return f"{self.width}x{self.height}b{self.batch}{text}"
 
     @property
     def size(self) -> str:
         """The picture's size as the OpenAI API writes it, e.g. `1024x1024`."""
         return f"{self.width}x{self.height}"
 
+    @property
+    def token_limit(self) -> int:
+        """Tokens of a prompt with its start and its end; each further window has a start and an end of its own."""
+        return self.prompt_tokens // WINDOW * (WINDOW - 2) + 2
+
     @classmethod
     def from_json(cls, item: Mapping[str, int]) -> "Bucket":
-        """Read `{"width":…,"height":…,"batch":…}`; batch may be absent.
+        """Read `{"width":…,"height":…,"batch":…,"promptTokens":…}`; the last two may be absent.
 
         Raises:
             ValueError: an unknown or missing member, or a value that is not a whole number from 1.
         """
-        unknown = set(item) - {"width", "height", "batch"}
+        unknown = set(item) - {"width", "height", "batch", "promptTokens"}
         missing = {"width", "height"} - set(item)
         if unknown or missing:
             raise ValueError(
-                f"a bucket has width, height and batch; unknown: {sorted(unknown)}, missing: {sorted(missing)}"
+                "a bucket has width, height, batch and promptTokens; "
+                f"unknown: {sorted(unknown)}, missing: {sorted(missing)}"
             )
-        return cls(item["width"], item["height"], item.get("batch", 1))
+        return cls(item["width"], item["height"], item.get("batch", 1), item.get("promptTokens", WINDOW))
 
     def to_json(self) -> dict[str, int]:
         """The inverse of `from_json`."""
-        return {"width": self.width, "height": self.height, "batch": self.batch}
+        tokens = {} if self.prompt_tokens == WINDOW else {"promptTokens": self.prompt_tokens}
+        return {"width": self.width, "height": self.height, "batch": self.batch, **tokens}
 
 
 def nearest_sizes(width: int, height: int, buckets: Iterable[Bucket], count: int = 3) -> list[str]:
@@ -71,25 +86,12 @@ class Cost:
     image: float
     """Encoding the prompt and decoding one picture."""
 
-    def seconds(self, bucket: Bucket, n: int, steps: int) -> float:
-        """Expected work for n pictures: as many turns as fill the batch, each of `steps` evaluations."""
-        return ceil(n / bucket.batch) * steps * self.step + n * self.image
-
 
 def buckets_of_size(size: str, buckets: Iterable[Bucket]) -> list[Bucket]:
     """The declared buckets of a size such as `1024x768`; `auto` is the size of the first one."""
     declared = list(buckets)
     wanted = declared[0].size if size == "auto" and declared else size
     return [bucket for bucket in declared if bucket.size == wanted]
-
-
-def cheapest(n: int, steps: int, candidates: Iterable[Bucket], costs: Mapping[Bucket, Cost]) -> Bucket:
-    """The bucket that finishes n pictures first by measured cost; of equal ones the smaller batch.
-
-    Raises:
-        ValueError: there is no candidate.
-    """
-    return min(candidates, key=lambda bucket: (costs[bucket].seconds(bucket, n, steps), bucket.batch))
 
 
 def parse_size(text: str) -> tuple[int, int] | None:

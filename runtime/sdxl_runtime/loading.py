@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from sdxl_runtime.bank import Entry, Missing, accepted_entry, identity
 from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.device import open_device
-from sdxl_runtime.engine import Painter
 from sdxl_runtime.health import Health
+from sdxl_runtime.painter import Painter
 from sdxl_runtime.settings import Backend, CompileMode, Settings
 from sdxl_runtime.termination import Failure, Reason
 
@@ -26,11 +26,11 @@ def load_painter(settings: Settings, health: Health) -> Painter:
     """
     if settings.backend is Backend.SIMULATED:
         return _load_simulated(settings, health)
-    from sdxl_runtime import pipeline  # torch and diffusers: only a process that paints pays for them
+    from sdxl_runtime.pipeline.loading import load  # torch and diffusers: only a process that paints pays for them
 
     device = open_device(settings.backend)
     name, fields = identity(settings, device)
-    model = pipeline.load(settings, device)
+    model = load(settings, device)
     check_sizes(settings, model.size_multiple)
     for bucket in settings.buckets:
         entry = _entry(settings, name, bucket, fields)

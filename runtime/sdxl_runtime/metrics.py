@@ -1,11 +1,12 @@
 """Prometheus metrics: every name is here. A registry per object, so that tests do not share counters."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from sdxl_runtime import __version__
+from sdxl_runtime.buckets import Bucket
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 PHASES = ("queue", "encode", "denoise", "decode", "encode_image", "total")
@@ -30,13 +31,16 @@ class Metrics:
         self._images = counter("sdxl_images_total", "Pictures returned, by bucket", ("bucket",))
         self._executed = counter("sdxl_evaluations_executed_total", "UNet evaluations executed, per picture and step")
         self._nominal = counter("sdxl_evaluations_nominal_total", "UNet evaluations of finished requests, none skipped")
-        self._seconds = Histogram(
-            "sdxl_request_seconds",
-            "Seconds of finished requests by phase",
-            ("phase",),
-            registry=self._registry,
-            buckets=_SECONDS,
+        self._rows_used = counter("sdxl_rows_used_total", "Pictures in evaluations, by bucket", ("bucket",))
+        self._rows = counter("sdxl_rows_total", "Pictures that the evaluations had room for, by bucket", ("bucket",))
+        self._pixels = counter("sdxl_pixels_total", "Pixels of pictures returned")
+        self._seconds = self._histogram("sdxl_request_seconds", "Seconds of finished requests by phase", ("phase",))
+        self._step_seconds = self._histogram(
+            "sdxl_step_seconds", "Seconds of one UNet evaluation at full batch, by bucket", ("bucket",)
         )
+        self._preview_seconds = self._histogram("sdxl_preview_seconds", "Seconds of one preview on the device")
+        self._switch_seconds = self._histogram("sdxl_adapter_switch_seconds", "Seconds of merging adapters, in turns")
+        self._recompiles = gauge("sdxl_recompiles", "Graphs compiled since ready; it must stay 0")
         self._queue = gauge("sdxl_queue_seconds", "Seconds of work that is left, waiting and in flight")
         self._waiting = gauge("sdxl_requests_waiting", "Accepted requests that have not begun")
         self._in_flight = gauge("sdxl_requests_in_flight", "Requests on the device")
@@ -45,17 +49,37 @@ class Metrics:
         )
         gauge("sdxl_runtime_info", "What runs here", ("version", "backend")).labels(__version__, backend).set(1)
 
+    def _histogram(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Histogram:
+        return Histogram(name, text, labels, registry=self._registry, buckets=_SECONDS)
+
     def requested(self, code: int) -> None:
         """A generation request was answered."""
         self._requests.labels(str(code)).inc()
 
-    def evaluated(self, count: int) -> None:
-        """One evaluation advanced this many pictures."""
-        self._executed.inc(count)
+    def evaluated(self, bucket: str, rows: int, batch: int, seconds: float) -> None:
+        """One evaluation of a bucket advanced this many pictures."""
+        self._executed.inc(rows)
+        self._rows_used.labels(bucket).inc(rows)
+        self._rows.labels(bucket).inc(batch)
+        self._step_seconds.labels(bucket).observe(seconds)
 
-    def finished(self, bucket: str, images: int, nominal: int, seconds: Mapping[str, float]) -> None:
+    def previewed(self, seconds: float) -> None:
+        """A preview was made on the device."""
+        self._preview_seconds.observe(seconds)
+
+    def switched(self, seconds: float) -> None:
+        """Other adapters were merged."""
+        self._switch_seconds.observe(seconds)
+
+    def ready(self, compilations: Callable[[], int]) -> None:
+        """Warm-up is over: what is compiled from now on is counted against it."""
+        before = compilations()
+        self._recompiles.set_function(lambda: compilations() - before)
+
+    def finished(self, bucket: Bucket, images: int, nominal: int, seconds: Mapping[str, float]) -> None:
         """A request was answered with pictures."""
-        self._images.labels(bucket).inc(images)
+        self._images.labels(bucket.key).inc(images)
+        self._pixels.inc(images * bucket.width * bucket.height)
         self._nominal.inc(nominal)
         for phase, value in seconds.items():
             self._seconds.labels(phase).observe(value)

@@ -14,6 +14,7 @@ import uvicorn
 
 from sdxl_runtime.app import Service, create_internal_app, create_public_app
 from sdxl_runtime.batcher import Batcher
+from sdxl_runtime.buckets import Bucket, Cost
 from sdxl_runtime.engine import Engine
 from sdxl_runtime.health import Health
 from sdxl_runtime.loading import load_painter
@@ -66,10 +67,17 @@ def check(settings: Settings) -> None:
 def create_service(settings: Settings) -> Service:
     """The parts of a serving process, put together; nothing runs yet."""
     health = Health(settings.buckets)
-    batcher = Batcher(settings.queue_limit_seconds, settings.request_timeout_seconds)
+    costs: dict[Bucket, Cost] = {}
+    batcher = Batcher(settings.queue_limit_seconds, settings.request_timeout_seconds, costs)
     metrics = Metrics(settings.backend)
     engine = Engine(
-        lambda: load_painter(settings, health), batcher, health, metrics, settings.buckets, settings.default_scheduler
+        lambda: load_painter(settings, health),
+        batcher,
+        health,
+        metrics,
+        settings.buckets,
+        costs,
+        settings.default_scheduler,
     )
     return Service(settings, health, batcher, engine, metrics)
 

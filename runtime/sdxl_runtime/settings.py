@@ -34,6 +34,15 @@ class CompileMode(StrEnum):
     AHEAD_OF_TIME = "AheadOfTime"
 
 
+@dataclass(frozen=True, slots=True)
+class AdapterFile:
+    """A LoRA that requests may name: a `.safetensors` file, or a folder with exactly one."""
+
+    name: str
+    path: Path
+    maximum_rank: int = 64
+
+
 class SettingsError(ValueError):
     """A setting is missing or wrong; the message names the variable, its value and what would be right."""
 
@@ -56,6 +65,14 @@ class Settings:
     """Which weight files are taken, e.g. `fp16`; empty: those without a variant."""
     buckets: tuple[Bucket, ...] = ()
     """The declared table of shapes."""
+    adapters: tuple[AdapterFile, ...] = ()
+    """The LoRAs that requests may name."""
+    refiner_path: Path | None = None
+    """The refiner's folder; None: there is none."""
+    refiner_variant: str = ""
+    """As `model_variant`."""
+    refiner_start_percent: int = 80
+    """The share of the noise schedule that is the base model's."""
     precision: Precision = Precision.AUTO
     """The number format asked for."""
     compile_mode: CompileMode = CompileMode.EAGER
@@ -82,6 +99,10 @@ class Settings:
     """Guidance scale of a request that names none."""
     default_scheduler: str = "Euler"
     """Scheduler of a request that names none."""
+    log_prompts: bool = False
+    """Whether prompts appear in the log."""
+    recycle_after_requests: int = 0
+    """After so many answered requests the process drains and ends; 0: never."""
     host: str = "0.0.0.0"
     """Address of both ports."""
     port: int = 8000
@@ -107,6 +128,10 @@ class Settings:
             model_source=read.text("SDXL_MODEL_SOURCE", ""),
             model_variant=read.text("SDXL_MODEL_VARIANT", ""),
             buckets=read.buckets("SDXL_BUCKETS"),
+            adapters=read.adapters("SDXL_ADAPTERS"),
+            refiner_path=read.path("SDXL_REFINER_PATH"),
+            refiner_variant=read.text("SDXL_REFINER_VARIANT", ""),
+            refiner_start_percent=int(read.number("SDXL_REFINER_START_PERCENT", 80)),
             precision=Precision(read.choice("SDXL_PRECISION", Precision, Precision.AUTO)),
             compile_mode=CompileMode(read.choice("SDXL_COMPILE_MODE", CompileMode, CompileMode.EAGER)),
             minimum_speedup_percent=int(read.number("SDXL_MINIMUM_SPEEDUP_PERCENT", 102)),
@@ -120,6 +145,8 @@ class Settings:
             default_steps=int(read.number("SDXL_DEFAULT_STEPS", 30)),
             default_guidance_scale=read.number("SDXL_DEFAULT_GUIDANCE_SCALE", 5.0),
             default_scheduler=read.text("SDXL_DEFAULT_SCHEDULER", "Euler"),
+            log_prompts=read.flag("SDXL_LOG_PROMPTS"),
+            recycle_after_requests=int(read.number("SDXL_RECYCLE_AFTER_REQUESTS", 0)),
             host=read.text("SDXL_HOST", "0.0.0.0"),
             port=int(read.number("SDXL_PORT", 8000)),
             internal_port=int(read.number("SDXL_INTERNAL_PORT", 8001)),
@@ -153,6 +180,25 @@ class _Reader:
         if not number >= 0 or number == float("inf"):
             raise SettingsError(f"{name} is {value!r}; it must be a number that is not negative")
         return number
+
+    def flag(self, name: str) -> bool:
+        value = self.environment.get(name, "") or "false"
+        if value not in ("true", "false"):
+            raise SettingsError(f"{name} is {value!r}; it must be true or false")
+        return value == "true"
+
+    def adapters(self, name: str) -> tuple[AdapterFile, ...]:
+        value = self.environment.get(name, "")
+        try:
+            items = json.loads(value or "[]")
+            found = tuple(AdapterFile(str(i["name"]), Path(i["path"]), int(i.get("maximumRank", 64))) for i in items)
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise SettingsError(
+                f'{name} is {value!r}; it must be JSON like [{{"name":"pixel","path":"/adapters/pixel"}}]: {error}'
+            ) from None
+        if len({adapter.name for adapter in found}) != len(found):
+            raise SettingsError(f"{name} names an adapter twice: {', '.join(adapter.name for adapter in found)}")
+        return found
 
     def buckets(self, name: str) -> tuple[Bucket, ...]:
         value = self.environment.get(name, "")

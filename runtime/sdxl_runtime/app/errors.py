@@ -7,13 +7,16 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from sdxl_runtime.admission import RequestError, shorten
 from sdxl_runtime.batcher import Closed, QueueFull
 from sdxl_runtime.engine import EngineStopped
 from sdxl_runtime.health import State
+from sdxl_runtime.jobs import Abandoned
 from sdxl_runtime.protocol import EXPECTED, ErrorBody, ErrorDetail, GenerationRequest
+from sdxl_runtime.settings import Settings
 
 _LOADING_RETRY_SECONDS = 5
 _UNAVAILABLE = {
@@ -43,7 +46,7 @@ def unavailable(state: State) -> APIError:
     return APIError(503, _UNAVAILABLE.get(state, "not ready"), "service_unavailable", retry_after=retry)
 
 
-def from_exception(error: BaseException) -> APIError:
+def from_exception(error: BaseException, settings: Settings | None = None) -> APIError:
     """The answer for what admission, the queue or the engine raised."""
     match error:
         case APIError():
@@ -54,23 +57,28 @@ def from_exception(error: BaseException) -> APIError:
             return APIError(429, f"{error}", "rate_limit_exceeded", retry_after=error.retry_after)
         case Closed():
             return unavailable(State.DRAINING)
+        case Abandoned():
+            allowed = "its time" if settings is None else f"{settings.request_timeout_seconds:g} s"
+            return APIError(504, f"the request took longer than {allowed}", "timeout")
         case EngineStopped():
             return unavailable(State.FAILED)
     return APIError(500, "the device failed on this request", "internal_error")
 
 
-def from_validation(errors: Sequence[Mapping[str, Any]]) -> APIError:
+def from_validation(errors: Sequence[Any], model: type[BaseModel] = GenerationRequest) -> APIError:
     """400 for the first of pydantic's errors about a request's body."""
     error = errors[0]
     place = [part for part in error["loc"] if part != "body"]
     if error["type"] == "json_invalid":
         at = place[0] if place else "?"
         return APIError(400, f"the body is not JSON: {error['ctx']['error']} at character {at}", "invalid_json")
+    if error["type"] == "combination":
+        return APIError(400, error["ctx"]["sentence"], "invalid_combination", error["ctx"]["param"])
     if not place:
         return APIError(400, "the body must be a JSON object, sent with Content-Type: application/json", "invalid_type")
     field = str(place[0])
     if error["type"] == "extra_forbidden":
-        return APIError(400, f"unknown field {shorten(field)}{_similar(field)}", "unknown_parameter", field[:60])
+        return APIError(400, f"unknown field {shorten(field)}{_similar(field, model)}", "unknown_parameter", field[:60])
     return APIError(400, _sentence(field, error), error["type"], field)
 
 
@@ -116,9 +124,6 @@ def _sentence(field: str, error: Mapping[str, Any]) -> str:
     return f"{field} is {shorten(value)}; it must be {EXPECTED[field]}"
 
 
-def _similar(field: str) -> str:
-    near = get_close_matches(field, list(GenerationRequest.model_fields), n=1)
-    return f"; did you mean {near[0]}?" if near else f"; the extensions are {', '.join(_EXTENSIONS)}"
-
-
-_EXTENSIONS = ("negative_prompt", "seed", "num_inference_steps", "guidance_scale", "scheduler")
+def _similar(field: str, model: type[BaseModel]) -> str:
+    near = get_close_matches(field, list(model.model_fields), n=1)
+    return f"; did you mean {near[0]}?" if near else ""

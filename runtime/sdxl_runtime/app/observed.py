@@ -8,8 +8,10 @@ from fastapi import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdxl_runtime.app.service import Service
+from sdxl_runtime.uploads import LARGEST_FILE
 
-_LARGEST_BODY = 256 * 1024
+_LARGEST_BODIES = {"/v1/images/generations": 256 * 1024, "/v1/images/edits": 4 * LARGEST_FILE}
+"""Bytes by path: in JSON, two pictures take a third more than their files."""
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +24,8 @@ class Observed:
         self._metrics = service.metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != "/v1/images/generations":
+        largest = _LARGEST_BODIES.get(scope["path"]) if scope["type"] == "http" else None
+        if largest is None:
             await self._app(scope, receive, send)
             return
         facts: dict[str, Any] = {"code": 500}
@@ -33,8 +36,8 @@ class Observed:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
-            if size > _LARGEST_BODY:
-                raise HTTPException(413, f"the body is larger than {_LARGEST_BODY} bytes")
+            if size > largest:
+                raise HTTPException(413, f"the body is larger than {largest} bytes")
             return message
 
         async def noted(message: Message) -> None:

@@ -11,14 +11,42 @@ from sdxl_runtime import __version__
 from sdxl_runtime.app import errors
 from sdxl_runtime.app.generation import generate
 from sdxl_runtime.app.observed import Observed
+from sdxl_runtime.app.reading import read_edit
 from sdxl_runtime.app.service import Service
-from sdxl_runtime.protocol import LARGEST_GUIDANCE, LARGEST_STEPS, SCHEDULERS, GenerationRequest, GenerationResponse
+from sdxl_runtime.protocol import (
+    LARGEST_GUIDANCE,
+    LARGEST_STEPS,
+    SCHEDULERS,
+    EditRequest,
+    GenerationRequest,
+    GenerationResponse,
+)
+from sdxl_runtime.settings import Settings
 
 _PAGE_TYPES = {"page.js": "text/javascript", "page.css": "text/css"}
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+_EDIT_SCHEMA = EditRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+_FILE_SCHEMA = {"type": "string", "format": "binary"}
+_EDIT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {k: v for k, v in _EDIT_SCHEMA.items() if k != "$defs"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["image", "prompt"],
+                    "additionalProperties": False,
+                    "properties": {**_EDIT_SCHEMA["properties"], "image": _FILE_SCHEMA, "mask": _FILE_SCHEMA},
+                }
+            },
+        },
+    }
+}
 
 
 def create_public_app(service: Service) -> FastAPI:
@@ -31,6 +59,11 @@ def create_public_app(service: Service) -> FastAPI:
     @app.post("/v1/images/generations", response_model=GenerationResponse)
     async def generations(body: GenerationRequest, request: Request) -> Response:
         return await generate(service, body, request)
+
+    @app.post("/v1/images/edits", response_model=GenerationResponse, openapi_extra=_EDIT_BODY)
+    async def edits(request: Request) -> Response:
+        body, upload = await read_edit(request)
+        return await generate(service, body, request, upload)
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
@@ -56,7 +89,7 @@ def create_public_app(service: Service) -> FastAPI:
 
 
 def _model(service: Service, created: int) -> dict[str, Any]:
-    settings = service.settings
+    settings, painter = service.settings, service.engine.painter
     return {
         "id": settings.model_name,
         "object": "model",
@@ -70,8 +103,15 @@ def _model(service: Service, created: int) -> dict[str, Any]:
             "num_inference_steps": {"default": settings.default_steps, "maximum": LARGEST_STEPS},
             "guidance_scale": {"default": settings.default_guidance_scale, "maximum": LARGEST_GUIDANCE},
             "scheduler": settings.default_scheduler,
+            "adapters": list(painter.adapters) if painter else [],
+            "refiner": painter.refines if painter else False,
+            "prompt_tokens": {bucket.size: _tokens(settings, bucket.size) for bucket in settings.buckets},
         },
     }
+
+
+def _tokens(settings: Settings, size: str) -> int:
+    return max(bucket.token_limit for bucket in settings.buckets if bucket.size == size)
 
 
 def _page_file(name: str, media_type: str) -> Response:

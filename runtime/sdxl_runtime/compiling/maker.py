@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 import torch
 
 from sdxl_runtime.buckets import Bucket
-from sdxl_runtime.compiling.measure import GUIDANCE_SCALE, SEED, STEPS, TOLERANCES, difference, interleaved, prompts
+from sdxl_runtime.compiling.measure import SEED, TOLERANCES, comparisons, difference, interleaved
 from sdxl_runtime.compiling.result import Made
 from sdxl_runtime.device import Device
-from sdxl_runtime.pipeline import Pipeline, load
+from sdxl_runtime.pipeline import Pipeline
+from sdxl_runtime.pipeline.loading import load
 from sdxl_runtime.progress import Progress
 from sdxl_runtime.settings import Settings
 from sdxl_runtime.termination import Failure, Reason
@@ -42,10 +43,7 @@ class RealMaker:
         clock.enter("Measuring")
         times = interleaved((eager, compiled), inputs, self.device.synchronise)
         clock.enter("Comparing")
-        latents = [
-            pipeline.denoise(graph, bucket, prompts(bucket.batch), SEED, STEPS, GUIDANCE_SCALE)
-            for graph in (eager, compiled)
-        ]
+        latents = [pipeline.denoise(graph, bucket, comparisons(bucket)) for graph in (eager, compiled)]
         tolerance = TOLERANCES[str(pipeline.dtype).removeprefix("torch.")]
         return Made(times[0], times[1], difference(*latents), tolerance, clock.seconds())
 

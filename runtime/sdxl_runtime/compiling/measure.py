@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.compiling.result import Difference, Times, Tolerance
 from sdxl_runtime.device import Graph
+from sdxl_runtime.jobs import Job
 
 PROMPTS = (
     "a large red circle at the center on a blue background",
@@ -75,6 +77,9 @@ def difference(eager: torch.Tensor, compiled: torch.Tensor) -> Difference:
     return Difference(gap.abs().max().item(), psnr)
 
 
-def prompts(batch: int) -> list[str]:
-    """One prompt per image of a bucket's batch."""
-    return [PROMPTS[index % len(PROMPTS)] for index in range(batch)]
+def comparisons(bucket: Bucket) -> list[Job]:
+    """One job per image of a bucket's batch, each with a prompt and a seed of its own."""
+    return [
+        Job(PROMPTS[index % len(PROMPTS)], None, (bucket,), 1, SEED + index, STEPS, GUIDANCE_SCALE, "Euler")
+        for index in range(bucket.batch)
+    ]

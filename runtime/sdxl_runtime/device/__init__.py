@@ -36,6 +36,9 @@ class Device(Protocol):
     def synchronise(self) -> None:
         """Wait until everything that was started has finished."""
 
+    def compilations(self) -> int:
+        """Graphs compiled in this process so far; 0 where nothing ever compiles."""
+
     def eager(self, unet: Any) -> Graph:
         """The UNet as diffusers runs it, in the signature of `Graph`."""
 

@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
@@ -72,6 +73,11 @@ class CPUDevice:
 
     def synchronise(self) -> None:
         """Nothing to do: a CPU's calls return when they are done."""
+
+    def compilations(self) -> int:
+        """Graphs that dynamo has made; a package made ahead of time makes none."""
+        counters = sys.modules.get("torch._dynamo.utils")
+        return 0 if counters is None else int(counters.counters["stats"]["unique_graphs"])
 
     def eager(self, unet: Any) -> Graph:
         """The UNet as diffusers runs it, in the signature of `Graph`."""

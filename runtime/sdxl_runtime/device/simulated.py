@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from sdxl_runtime import __version__
 from sdxl_runtime.buckets import Bucket
-from sdxl_runtime.jobs import Job
+from sdxl_runtime.jobs import Adapter, Job
 from sdxl_runtime.settings import Backend, Precision
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ class SimulatedDevice:
 
     def synchronise(self) -> None:
         """Nothing runs in the background."""
+
+    def compilations(self) -> int:
+        """Nothing ever compiles."""
+        return 0
 
     def eager(self, unet: Any) -> "Graph":
         """Always raises: there is no UNet."""
@@ -75,8 +79,10 @@ class SimulatedRow:
     """A picture that is only counted."""
 
     job: Job
+    bucket: Bucket
     seed: int
     steps_left: int
+    refining: bool = False
 
     @property
     def done(self) -> bool:
@@ -85,9 +91,10 @@ class SimulatedRow:
 
 
 class SimulatedPainter:
-    """An `engine.Painter` without a model; `milliseconds` is the time of an evaluation per picture of the batch."""
+    """A `painter.Painter` without a model; `milliseconds` is the time of an evaluation per picture of the batch."""
 
-    token_limit = 77
+    adapters: Sequence[str] = ()
+    refines = False
 
     def __init__(self, milliseconds: float, sleep: Callable[[float], None] = time.sleep) -> None:
         self.milliseconds = milliseconds
@@ -100,9 +107,16 @@ class SimulatedPainter:
     def synchronise(self) -> None:
         """Nothing runs in the background."""
 
-    def encode(self, job: Job, indices: Sequence[int]) -> list[SimulatedRow]:
+    def compilations(self) -> int:
+        """Nothing ever compiles."""
+        return 0
+
+    def use(self, adapters: tuple[Adapter, ...]) -> None:
+        """There are no adapters."""
+
+    def encode(self, job: Job, bucket: Bucket, indices: Sequence[int]) -> list[SimulatedRow]:
         """The rows of some pictures of a job; takes no time."""
-        return [SimulatedRow(job, job.seed_of(index), job.steps) for index in indices]
+        return [SimulatedRow(job, bucket, job.seed_of(index), job.steps_taken) for index in indices]
 
     def step(self, bucket: Bucket, rows: Sequence[SimulatedRow]) -> None:
         """Sleep one evaluation of the bucket, whatever part of its batch is used."""
@@ -110,12 +124,17 @@ class SimulatedPainter:
         for row in rows:
             row.steps_left -= 1
 
+    def preview(self, row: SimulatedRow) -> Image.Image:
+        """The picture that is to come, greyed by the steps that are left."""
+        grey = Image.new("RGB", (row.bucket.width, row.bucket.height), "grey")
+        return Image.blend(self.decode(row), grey, row.steps_left / (row.job.steps_taken + 1))
+
     def decode(self, row: SimulatedRow) -> Image.Image:
-        """A circle on a ground, both coloured by prompt and seed, marked as simulated."""
+        """A circle on a ground, both coloured by prompt and seed, marked as simulated; an edit keeps its ground."""
         job = row.job
         digest = hashlib.sha256(f"{job.prompt}\0{job.negative_prompt}\0{row.seed}".encode()).digest()
-        width, height = job.bucket.width, job.bucket.height
-        image = Image.new("RGB", (width, height), _colour(digest[0:3]))
+        width, height = row.bucket.width, row.bucket.height
+        image = Image.new("RGB", (width, height), _colour(digest[0:3])) if job.start is None else job.start.image.copy()
         draw = ImageDraw.Draw(image)
         radius = min(width, height) // 4
         x = radius + digest[6] * (width - 2 * radius) // 256

@@ -1,0 +1,58 @@
+"""What paints, as the engine sees it: `pipeline.Pipeline`, or a simulated one that needs no torch."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sdxl_runtime.buckets import Bucket
+from sdxl_runtime.jobs import Adapter, Job
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class Row(Protocol):
+    """One picture on the device."""
+
+    @property
+    def done(self) -> bool:
+        """Whether it is ready to be decoded."""
+
+    @property
+    def refining(self) -> bool:
+        """Whether its next step is the refiner's."""
+
+
+class Painter(Protocol):
+    """The stages of a picture on the device. One thread calls it; only `count_tokens` may be called from any."""
+
+    @property
+    def adapters(self) -> Sequence[str]:
+        """The names of the LoRAs that a job may use."""
+
+    @property
+    def refines(self) -> bool:
+        """Whether there is a refiner."""
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, with its start and its end; may be called from any thread."""
+
+    def use(self, adapters: tuple[Adapter, ...]) -> None:
+        """Merge these adapters, and no others, into the weights; at once where they are merged already."""
+
+    def encode(self, job: Job, bucket: Bucket, indices: Sequence[int]) -> list[Any]:
+        """The rows of some pictures of a job, each a `Row`; the job's adapters are in use."""
+
+    def step(self, bucket: Bucket, rows: Sequence[Any]) -> None:
+        """One evaluation at the bucket's full batch, all rows the refiner's or none; each advances by a step."""
+
+    def preview(self, row: Any) -> "Image":
+        """What a row that took a step would become, cheaply, at the bucket's size."""
+
+    def decode(self, row: Any) -> "Image":
+        """The picture of a row that is done."""
+
+    def synchronise(self) -> None:
+        """Wait until everything that was started has finished."""
+
+    def compilations(self) -> int:
+        """Graphs compiled in this process so far: after ready it must not grow."""

@@ -1,0 +1,53 @@
+"""The wire: OpenAI's images API as the `openai` package 3.57 types it, with extensions under diffusers' names."""
+
+from sdxl_runtime.protocol.answers import (
+    CompletedEvent,
+    Details,
+    ErrorBody,
+    ErrorDetail,
+    ErrorEvent,
+    Evaluations,
+    GenerationResponse,
+    ImageData,
+    PartialEvent,
+    ProgressEvent,
+    Usage,
+    UsageDetails,
+)
+from sdxl_runtime.protocol.requests import (
+    EXPECTED,
+    LARGEST_GUIDANCE,
+    LARGEST_STEPS,
+    LARGEST_TEXT,
+    QUALITY_STEPS,
+    SCHEDULERS,
+    AdapterChoice,
+    EditRequest,
+    GenerationRequest,
+    ImageRequest,
+)
+
+__all__ = [
+    "EXPECTED",
+    "LARGEST_GUIDANCE",
+    "LARGEST_STEPS",
+    "LARGEST_TEXT",
+    "QUALITY_STEPS",
+    "SCHEDULERS",
+    "AdapterChoice",
+    "CompletedEvent",
+    "Details",
+    "EditRequest",
+    "ErrorBody",
+    "ErrorDetail",
+    "ErrorEvent",
+    "Evaluations",
+    "GenerationRequest",
+    "GenerationResponse",
+    "ImageData",
+    "ImageRequest",
+    "PartialEvent",
+    "ProgressEvent",
+    "Usage",
+    "UsageDetails",
+]

@@ -1,0 +1,297 @@
+"""What the device does, turn by turn: place who waits, encode or decode, then one UNet evaluation of one lane.
+
+Rows join and leave between evaluations. Whatever ends a ticket (done, abandoned, failed) frees its rows at once.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import ceil
+from typing import TYPE_CHECKING, Protocol
+
+from sdxl_runtime.buckets import Bucket, Cost
+from sdxl_runtime.jobs import Abandoned, Adapter, Job, Outcome, Partial, Step, Ticket
+from sdxl_runtime.lanes import Lane, LaneKey, Lanes, Picture
+from sdxl_runtime.metrics import Metrics
+from sdxl_runtime.painter import Painter
+from sdxl_runtime.placement import Option, Wish, choose
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FAILURES_IN_A_ROW = 3
+"""A device that fails this often in a row is broken, not unlucky: the engine ends and the kubelet restarts the pod."""
+STAGE_SHARE = 0.25
+"""Between two evaluations, encoding and decoding may take this share of an evaluation's time; one stage always may."""
+
+log = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """Where the tickets come from; `batcher.Batcher` is one."""
+
+    clock: Callable[[], float]
+
+    def collect(self, wait: bool) -> list[Ticket] | None:
+        """What was accepted since the last call; None ends the engine."""
+
+    def finish(self, ticket: Ticket) -> None:
+        """A ticket is done."""
+
+    def stop(self, error: BaseException | None = None) -> None:
+        """There is no engine any more."""
+
+
+@dataclass(eq=False, slots=True)
+class Run:
+    """A ticket that has its place on the device."""
+
+    ticket: Ticket
+    key: LaneKey
+    seconds: dict[str, float]
+    began: float | None = None
+    """When its first evaluation began."""
+    images: "dict[int, Image]" = field(default_factory=dict)
+
+
+class Turns:
+    """Serves one painter from one source. `costs` is complete: every bucket was measured."""
+
+    def __init__(self, painter: Painter, source: Source, metrics: Metrics, costs: Mapping[Bucket, Cost]) -> None:
+        self._painter = painter
+        self._source = source
+        self._metrics = metrics
+        self._costs = costs
+        self._waiting: list[Ticket] = []
+        self._runs: dict[Ticket, Run] = {}
+        self._lanes = Lanes()
+        self._to_encode: deque[Run] = deque()
+        self._to_decode: deque[Picture] = deque()
+        self._in_use: tuple[Adapter, ...] = ()
+        self._switch_seconds = 0.0
+        self._failures = 0
+
+    def serve(self) -> None:
+        """Until the source stops.
+
+        Raises:
+            Exception: what the device failed with, when it failed several times in a row.
+        """
+        while (new := self._source.collect(wait=not self._runs and not self._waiting)) is not None:
+            self._waiting += new
+            self._let_go()
+            self._place()
+            self._run_stages()
+            self._step()
+
+    def _let_go(self) -> None:
+        """Free the rows of tickets that nobody waits for."""
+        now = self._source.clock()
+        self._waiting = [ticket for ticket in self._waiting if not ticket.is_abandoned(now)]
+        for ticket in [ticket for ticket in self._runs if ticket.is_abandoned(now)]:
+            self._end(ticket)
+            ticket.fail(Abandoned())
+
+    def _place(self) -> None:
+        """Pin waiting tickets to lanes; those that differ in size or adapters do not wait for each other."""
+        alike: dict[tuple[tuple[Bucket, ...], tuple[Adapter, ...]], list[Ticket]] = {}
+        for ticket in self._waiting:
+            alike.setdefault((ticket.job.buckets, ticket.job.adapters), []).append(ticket)
+        for tickets in alike.values():
+            while tickets:
+                wishes = [Wish(ticket.job.n, ticket.job.steps_taken) for ticket in tickets]
+                choice = choose(wishes, self._options(tickets[0].job), idle=not self._runs)
+                if choice is None:
+                    break
+                for ticket in tickets[: choice.count]:
+                    self._begin(ticket, choice.bucket)
+                del tickets[: choice.count]
+        self._waiting = [ticket for ticket in self._waiting if ticket not in self._runs]
+
+    def _options(self, job: Job) -> list[Option]:
+        options = []
+        for bucket in job.buckets:
+            lane = self._lanes.get(LaneKey(bucket, job.adapters))
+            free, remaining = (bucket.batch, 0) if lane is None else (lane.free, lane.remaining)
+            options.append(Option(bucket, self._costs[bucket].step, free, remaining))
+        return options
+
+    def _begin(self, ticket: Ticket, bucket: Bucket) -> None:
+        now = self._source.clock()
+        ticket.bucket, ticket.started_at = bucket, now
+        key = LaneKey(bucket, ticket.job.adapters)
+        waited = now - ticket.accepted_at
+        run = self._runs[ticket] = Run(ticket, key, {"queue": waited, "encode": 0.0, "denoise": 0.0, "decode": 0.0})
+        for index in range(ticket.job.n):
+            self._lanes.join(key, Picture(ticket, index), now)
+        self._to_encode.append(run)
+
+    def _run_stages(self) -> None:
+        """Decode what is done and encode what came, as long as the lanes do not wait too long for it."""
+        spent = 0.0
+        while self._to_decode or self._to_encode:
+            began = time.perf_counter()
+            if self._to_decode:
+                self._decode(self._to_decode.popleft())
+            else:
+                self._encode(self._to_encode.popleft())
+            spent += time.perf_counter() - began
+            lane = self._next_lane()
+            if lane is not None and spent >= STAGE_SHARE * self._costs[lane.key.bucket].step:
+                return
+
+    def _encode(self, run: Run) -> None:
+        job = run.ticket.job
+        pictures = [picture for lane in self._lanes for picture in lane.pictures if picture.ticket is run.ticket]
+        with _Attempt(self, [run]), _Lap(run.seconds, "encode"):
+            self._use(run.key.adapters)
+            rows = self._painter.encode(job, run.key.bucket, range(job.n))
+            for picture, row in zip(pictures, rows, strict=True):
+                picture.row = row
+                self._cross(run.key, picture)
+
+    def _decode(self, picture: Picture) -> None:
+        run = self._runs[picture.ticket]
+        with _Attempt(self, [run]), _Lap(run.seconds, "decode"):
+            run.images[picture.index] = self._painter.decode(picture.row)
+        job = run.ticket.job
+        if len(run.images) == job.n and picture.ticket in self._runs:
+            self._end(picture.ticket)
+            images = tuple(run.images[index] for index in range(job.n))
+            picture.ticket.complete(Outcome(images, run.key.bucket, picture.ticket.evaluations, run.seconds))
+
+    def _step(self) -> None:
+        lane = self._next_lane()
+        if lane is None:
+            return
+        pictures, key = lane.rows(), lane.key
+        runs = [self._runs[ticket] for ticket in dict.fromkeys(picture.ticket for picture in pictures)]
+        lane.last_turn = self._source.clock()
+        with _Attempt(self, runs):
+            if not key.refiner:
+                self._use(key.adapters)
+            began = time.perf_counter()
+            self._painter.step(key.bucket, [picture.row for picture in pictures])
+            ended = time.perf_counter()
+            self._metrics.evaluated(key.bucket.key, len(pictures), key.bucket.batch, ended - began)
+            for run in runs:
+                run.began = began if run.began is None else run.began
+                run.seconds["denoise"] = ended - run.began
+        for picture in pictures:
+            if picture.ticket in self._runs:
+                with _Attempt(self, [self._runs[picture.ticket]]):
+                    self._advance(lane, picture)
+
+    def _advance(self, lane: Lane, picture: Picture) -> None:
+        """What follows a picture's step: its end, the refiner, or a preview."""
+        ticket, job = picture.ticket, picture.ticket.job
+        picture.steps_done += 1
+        ticket.evaluations += 1
+        if picture.row.done:
+            self._lanes.leave(lane.key, picture)
+            self._to_decode.append(picture)
+        else:
+            self._cross(lane.key, picture)
+            if picture.steps_done >= _due(job, picture.partials):
+                self._preview(picture)
+        ticket.tell(Step(ticket.evaluations, job.evaluations))
+
+    def _cross(self, key: LaneKey, picture: Picture) -> None:
+        """Move a picture whose next step is the refiner's to the refiner's lane."""
+        if picture.row.refining and not key.refiner:
+            self._lanes.leave(key, picture)
+            self._lanes.join(LaneKey(key.bucket, refiner=True), picture, self._source.clock())
+
+    def _preview(self, picture: Picture) -> None:
+        began = time.perf_counter()
+        image = self._painter.preview(picture.row)
+        self._metrics.previewed(time.perf_counter() - began)
+        picture.ticket.tell(Partial(picture.index, picture.partials, image))
+        picture.partials += 1
+
+    def _next_lane(self) -> Lane | None:
+        return self._lanes.next(self._source.clock(), self._turn_seconds)
+
+    def _turn_seconds(self, key: LaneKey) -> float:
+        switches = not key.refiner and key.adapters != self._in_use
+        return self._costs[key.bucket].step + (self._switch_seconds if switches else 0.0)
+
+    def _use(self, adapters: tuple[Adapter, ...]) -> None:
+        if adapters == self._in_use:
+            return
+        began = time.perf_counter()
+        self._painter.use(adapters)
+        self._painter.synchronise()
+        self._switch_seconds = time.perf_counter() - began
+        self._in_use = adapters
+        self._metrics.switched(self._switch_seconds)
+
+    def failed(self, runs: list[Run], error: Exception) -> None:
+        """Tell the tickets of a turn that failed.
+
+        Raises:
+            Exception: the error, when it is one of several in a row.
+        """
+        self._failures += 1
+        log.error("a turn failed on the device", exc_info=error)
+        for run in runs:
+            self._end(run.ticket)
+            run.ticket.fail(error)
+        if self._failures >= FAILURES_IN_A_ROW:
+            raise error
+
+    def succeeded(self) -> None:
+        """The device works."""
+        self._failures = 0
+
+    def _end(self, ticket: Ticket) -> None:
+        """Free all that a ticket has here."""
+        run = self._runs.pop(ticket)
+        self._lanes.remove(ticket)
+        self._to_decode = deque(picture for picture in self._to_decode if picture.ticket is not ticket)
+        if run in self._to_encode:
+            self._to_encode.remove(run)
+        self._source.finish(ticket)
+
+
+def _due(job: Job, given: int) -> float:
+    """After how many steps a picture's next preview is due: they divide its steps evenly."""
+    if given >= job.partial_images:
+        return float("inf")
+    return ceil(job.steps_taken * (given + 1) / (job.partial_images + 1))
+
+
+class _Attempt:
+    """A piece of work for some runs: an exception ends them and not the engine, unless the device is broken."""
+
+    def __init__(self, turns: Turns, runs: list[Run]) -> None:
+        self._turns = turns
+        self._runs = runs
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if error is None:
+            self._turns.succeeded()
+            return False
+        if not isinstance(error, Exception):
+            return False
+        self._turns.failed(self._runs, error)
+        return True
+
+
+class _Lap:
+    """Adds the seconds of a block to a phase."""
+
+    def __init__(self, seconds: dict[str, float], phase: str) -> None:
+        self._seconds = seconds
+        self._phase = phase
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(self, *exception: object) -> None:
+        self._seconds[self._phase] += time.perf_counter() - self._began
