@@ -50,9 +50,7 @@ class Context:
 
 def alike(steps: int = STEPS, guidance: float = 5.0, seed: int = 0) -> Workload:
     """Requests that differ in prompt and seed only."""
-    return Workload(
-        Mix((f"{SIZE}x{SIZE}",), (1.0,)), Mix((steps,), (1.0,)), Mix((guidance,), (1.0,)), seed=seed
-    )
+    return Workload(Mix((f"{SIZE}x{SIZE}",), (1.0,)), Mix((steps,), (1.0,)), Mix((guidance,), (1.0,)), seed=seed)
 
 
 def run_closed(

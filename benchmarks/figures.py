@@ -105,9 +105,13 @@ class Results:
                 of = {"date": earlier["date"], "command": earlier["command"], "machine": earlier["machine"]}
                 self._figures[figure["name"]] = {**figure, "measured": figure.get("measured", of)}
 
+    def figures(self) -> list[dict[str, Any]]:
+        """All, as they stand in the file."""
+        return list(self._figures.values())
+
     def add(self, figures: Sequence[Figure]) -> None:
         """Put figures into the file."""
         self._figures |= {figure.name: figure.to_json() for figure in figures}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        content = {**self._head, "figures": list(self._figures.values())}
+        content = {**self._head, "figures": self.figures()}
         self.path.write_text(json.dumps(content, indent=1) + "\n")

@@ -156,9 +156,7 @@ def _process(
     log = logs / f"{name.replace(' ', '-')}.log"
     with log.open("wb") as file:
         # a session of its own: a server's children end with it
-        process = subprocess.Popen(
-            command, stdout=file, stderr=file, env=environment, cwd=ROOT, start_new_session=True
-        )
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=environment, cwd=ROOT, start_new_session=True)
     try:
         yield process, log
     finally:

@@ -1,7 +1,7 @@
 """What is compiled after the runtime says that it is ready, while every bucket serves every scheduler.
 
-Three witnesses: files that torch's compiler writes into its cache folder, which is empty at the start; traces that torch
-logs; and the runtime's own counter.
+Three witnesses: files that torch's compiler writes into its cache folder, which is empty at the start; traces that
+torch logs; and the runtime's own counter.
 """
 
 import re
@@ -19,7 +19,7 @@ NAMES = ("compiles after ready",)
 _MUST = Must("==", 0)
 _STEPS = 3
 _TRACE = re.compile(rb"(start|done) tracing|Compiling|compile_fx", re.IGNORECASE)
-_COUNTER = re.compile(r"^sdxl_\w*compile\w*_total(?:\{[^}]*\})? (\S+)", re.MULTILINE)
+_COUNTER = re.compile(r"^sdxl_recompiles (\S+)", re.MULTILINE)
 
 
 def measure(context: Context) -> list[Figure]:
@@ -58,5 +58,5 @@ def _files(folder: str) -> int:
 
 
 def _counted(page: str) -> float | None:
-    found = _COUNTER.findall(page)
-    return sum(map(float, found)) if found else None
+    found = _COUNTER.search(page)
+    return float(found[1]) if found else None

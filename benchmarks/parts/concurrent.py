@@ -17,7 +17,9 @@ _REQUESTS = 24
 
 def measure(context: Context) -> list[Figure]:
     """The median over rounds of the ratio within a round; all servers are up, one at a time is loaded."""
-    names = [name + end for end in ("", *([COMPILED] if context.compiled else [])) for name in (ONE_LOCK, LITSERVE, RAY)]
+    names = [
+        name + end for end in ("", *([COMPILED] if context.compiled else [])) for name in (ONE_LOCK, LITSERVE, RAY)
+    ]
     with ExitStack() as stack:
         servers: list[Running] = [stack.enter_context(ours(context.model, BUCKETS, context.logs, context.bank))]
         for name in names:

@@ -81,5 +81,7 @@ def figures(found: dict[str, list[Summary]], about: dict[str, Any]) -> list[Figu
     soonest = max(rivals, key=later)
     return [
         Figure(NAMES[0], round(faster(best), 4), "times its images/s", _MUST[0], {**peers, **about, "better": best}),
-        Figure(NAMES[1], round(later(soonest), 4), "times its seconds", _MUST[1], {**peers, **about, "better": soonest}),
+        Figure(
+            NAMES[1], round(later(soonest), 4), "times its seconds", _MUST[1], {**peers, **about, "better": soonest}
+        ),
     ]

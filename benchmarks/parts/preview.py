@@ -73,12 +73,10 @@ async def _events(url: str, seed: int, previews: int) -> list[Event]:
         "partial_images": previews,
         "progress": True,
     }
-    events: list[Event] = []
     async with httpx2.AsyncClient(timeout=600) as client:
         began = time.perf_counter()
         async with client.stream("POST", url, json=body) as response:
             if response.status_code != 200:
                 raise RuntimeError(f"the runtime answered {response.status_code} {(await response.aread())[:300]!r}")
-            async for event in httpx2.EventSource(response):
-                events.append((time.perf_counter() - began, json.loads(event.data)))
-    return events
+            source = httpx2.EventSource(response)
+            return [(time.perf_counter() - began, json.loads(event.data)) async for event in source]

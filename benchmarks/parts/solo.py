@@ -1,4 +1,4 @@
-"""One request at a time at the smallest declared batch, over HTTP, against a loop around diffusers in its own process."""
+"""One request at a time at the smallest declared batch, over HTTP, against a loop around diffusers without a server."""
 
 from contextlib import ExitStack
 from statistics import median

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import litserve
+import litserve  # type: ignore[import-untyped, unused-ignore]
 
 from benchmarks.peers.painting import (
     BATCH_WAIT_SECONDS,

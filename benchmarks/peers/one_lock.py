@@ -1,4 +1,4 @@
-"""The server most people write: FastAPI, the pipeline, a lock. `python -m benchmarks.peers.one_lock FOLDER SIZE PORT`."""
+"""The server most people write: FastAPI, the pipeline, a lock: `python -m benchmarks.peers.one_lock MODEL SIZE PORT`."""
 
 import sys
 import threading

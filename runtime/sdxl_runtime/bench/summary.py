@@ -68,8 +68,8 @@ def spread(values: Iterable[float]) -> Spread | None:
     ordered = sorted(values)
     if not ordered:
         return None
-    ranks = (percentile(ordered, percent) for percent in (50, 95, 99))
-    return Spread(sum(ordered) / len(ordered), *ranks, ordered[-1])
+    p50, p95, p99 = (percentile(ordered, percent) for percent in (50, 95, 99))
+    return Spread(sum(ordered) / len(ordered), p50, p95, p99, ordered[-1])
 
 
 def summarise(records: Sequence[Record], deadline: float | None = None) -> Summary:
