@@ -1,4 +1,6 @@
-"""The server most people write: FastAPI, the pipeline, a lock: `python -m benchmarks.peers.one_lock MODEL SIZE PORT`."""
+"""The server most people write: FastAPI and a lock around the pipeline:
+`python -m benchmarks.peers.one_lock FOLDER SIZE PORT`.
+"""
 
 import sys
 import threading

@@ -21,9 +21,10 @@ def joules(text: str) -> dict[str, float]:
     found: dict[str, float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            if sample.name.endswith("_joules_total") or sample.name == _DCGM:
-                scale = 1e-3 if sample.name == _DCGM else 1.0
-                found[sample.name] = found.get(sample.name, 0.0) + sample.value * scale
+            dcgm = sample.name.removesuffix("_total") == _DCGM  # the parser ends every counter's name so
+            if dcgm or sample.name.endswith("_joules_total"):
+                name, scale = (_DCGM, 1e-3) if dcgm else (sample.name, 1.0)
+                found[name] = found.get(name, 0.0) + sample.value * scale
     return found
 
 
