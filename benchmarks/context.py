@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import bank
-from benchmarks.model import BATCHES, SIZE
 from sdxl_runtime.bench.client import Client
 from sdxl_runtime.bench.load import Bound, Clock, Progress, closed, opened
 from sdxl_runtime.bench.record import Record
 from sdxl_runtime.bench.schedule import Mix, Workload, requests
 from sdxl_runtime.buckets import Bucket
 
+SIZE = 256
+"""Width and height of the pictures; latents are 32×32."""
+BATCHES = (1, 2, 4, 8)
 BUCKETS = tuple(Bucket(SIZE, SIZE, batch) for batch in BATCHES)
 STEPS = 8
 """Of each picture where the part does not mix them."""

@@ -16,12 +16,9 @@ from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionMode
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 import sdxl_runtime.demo_model
+from benchmarks.context import SIZE
 from sdxl_runtime import layout
 
-SIZE = 256
-"""Width and height of the pictures that are measured."""
-BATCHES = (1, 2, 4, 8)
-"""The batches that are declared as buckets."""
 SEED = 20260101
 FORMAT = "1"
 """Part of the folder's name, so that a change of the model here makes a new one."""

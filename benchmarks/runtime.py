@@ -14,9 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks import bank, model
+from benchmarks import bank
 from benchmarks.context import BUCKETS, Context, say
-from benchmarks.figures import Figure, Results
+from benchmarks.figures import RESULTS, Figure, Results
 from benchmarks.parts import bits, cancel, compiles, concurrent, memory, overload, poisson, preview, solo
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{', '.join(missing)} not installed; `make bench-runtime` installs what it needs", file=sys.stderr)
         return 2
     context = _context(options)
-    results = Results("runtime", f"python -m benchmarks.runtime {shlex.join(arguments or sys.argv[1:])}".strip())
+    command = f"python -m benchmarks.runtime {shlex.join(sys.argv[1:] if arguments is None else arguments)}".strip()
+    results = Results("runtime", command, options.results)
     names = [name for part in PARTS.values() for name in part.NAMES]
     results.keep([name for name in names if not any(name in part.NAMES for part in parts.values())])
     for name, part in parts.items():
@@ -88,6 +89,8 @@ def _figures(
 
 
 def _context(options: argparse.Namespace) -> Context:
+    from benchmarks import model  # torch and diffusers: seconds that `--help` does without
+
     root: Path = options.folder.resolve()
     root.mkdir(parents=True, exist_ok=True)
     folder = model.ensure(root)
@@ -107,6 +110,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--compiled", action="store_true", help="also measure each peer with its UNet compiled by torch.compile")
     add("--eager", action="store_true", help="run the runtime without a tune bank")
     add("--folder", type=Path, default=ROOT / "build" / "bench", help="models, banks, logs (build/bench)")
+    add("--results", type=Path, default=RESULTS, help="folder of runtime.json (benchmarks/results)")
     options = parser.parse_args(arguments)
     if options.rounds < 1 or not 0 < options.scale <= 1:
         parser.error("--rounds must be at least 1, --scale above 0 and at most 1")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import bank
-from benchmarks.model import SIZE
+from benchmarks.context import SIZE
 from sdxl_runtime.buckets import Bucket
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -6,9 +6,8 @@ from typing import Any
 
 import httpx2
 
-from benchmarks.context import BUCKETS, Context, alike, run_closed, say
+from benchmarks.context import BUCKETS, SIZE, Context, alike, run_closed, say
 from benchmarks.figures import Figure, Must
-from benchmarks.model import SIZE
 from benchmarks.systems import Running, ours
 
 NAMES = ("cancel until the row is free",)

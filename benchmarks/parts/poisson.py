@@ -8,9 +8,8 @@ from contextlib import ExitStack
 from statistics import median
 from typing import Any
 
-from benchmarks.context import BUCKETS, Context, run_closed, run_open, say, used
+from benchmarks.context import BUCKETS, SIZE, Context, run_closed, run_open, say, used
 from benchmarks.figures import Figure, Must
-from benchmarks.model import SIZE
 from benchmarks.systems import COMPILED, LITSERVE, OURS, RAY, Running, ours, peer
 from sdxl_runtime.bench.load import Bound
 from sdxl_runtime.bench.schedule import Mix, Workload, parse_guidances, parse_steps

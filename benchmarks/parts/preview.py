@@ -8,9 +8,8 @@ from typing import Any
 
 import httpx2
 
-from benchmarks.context import BUCKETS, Context, alike, run_closed, say
+from benchmarks.context import BUCKETS, SIZE, Context, alike, run_closed, say
 from benchmarks.figures import Figure, Must
-from benchmarks.model import SIZE
 from benchmarks.systems import ours
 
 NAMES = ("first preview against the time of its step",)

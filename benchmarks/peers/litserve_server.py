@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import litserve  # type: ignore[import-untyped, unused-ignore]
+import litserve
 
 from benchmarks.peers.painting import (
     BATCH_WAIT_SECONDS,
