@@ -5,6 +5,7 @@ the table says so.
 """
 
 import argparse
+import os
 import shlex
 import sys
 import time
@@ -20,6 +21,7 @@ from benchmarks.figures import RESULTS, Figure, Results
 from benchmarks.parts import bits, cancel, compiles, concurrent, memory, overload, poisson, preview, solo
 
 ROOT = Path(__file__).resolve().parent.parent
+PROCESSORS = 2
 PARTS: Mapping[str, ModuleType] = {
     "solo": solo,
     "concurrent": concurrent,
@@ -42,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if missing and {"concurrent", "poisson"} & set(parts):
         print(f"{', '.join(missing)} not installed; `make bench-runtime` installs what it needs", file=sys.stderr)
         return 2
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:PROCESSORS])  # and with it all that is started
     context = _context(options)
     command = f"python -m benchmarks.runtime {shlex.join(sys.argv[1:] if arguments is None else arguments)}".strip()
     results = Results("runtime", command, options.results)

@@ -30,6 +30,11 @@ from benchmarks.peers.painting import (
 
 _OBJECT_STORE_BYTES = 100_000_000
 _ATTEMPTS = 3
+_ENVIRONMENT = {
+    "RAY_AUTH_MODE": "disabled",  # else a token is written into the home folder; it listens on loopback only
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_agent_register_timeout_ms": "300000",
+}
 _MOST_ONGOING = 1000
 """Requests a replica holds; the default of 5 would keep batches small."""
 
@@ -55,10 +60,7 @@ class Images:
 
 def _start_cluster() -> None:
     """One node on loopback. Ray gives its own processes 30 seconds, which a busy machine may not keep."""
-    os.environ |= {
-        "RAY_AUTH_MODE": "disabled",
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }  # no token in the home folder, no network
+    os.environ |= _ENVIRONMENT
     for attempt in range(_ATTEMPTS):
         try:
             ray.init(
