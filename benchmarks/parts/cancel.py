@@ -31,8 +31,9 @@ def measure(context: Context) -> list[Figure]:
         run_closed(server.url, alike(seed=500), 1, 2)
         (record,) = run_closed(server.url, alike(seed=501), 1, 1)
         step = record.phases["denoise"] / record.steps
-        say(f"{_TRIALS} clients that go away, plain and streaming")
-        found = asyncio.run(_trials(server, context.count(_TRIALS, 3)))
+        count = context.count(_TRIALS, 3)
+        say(f"2 × {count} clients that go away, plain and streaming; a step takes {step:.3f} s")
+        found = asyncio.run(_trials(server, count))
     worst = max(trial["evaluations"] for trials in found.values() for trial in trials)
     about: dict[str, Any] = {
         kind: {

@@ -39,7 +39,6 @@ _MOST_ONGOING = 1000
 """Requests a replica holds; the default of 5 would keep batches small."""
 
 
-@serve.deployment(max_ongoing_requests=_MOST_ONGOING, ray_actor_options={"num_cpus": THREADS})
 class Images:
     """One replica that owns both threads."""
 
@@ -47,7 +46,9 @@ class Images:
         self._pipeline = load(Path(folder))
         warm_up(self._pipeline, size)
 
-    @serve.batch(max_batch_size=MAXIMUM_BATCH, batch_wait_timeout_s=BATCH_WAIT_SECONDS)
+    @serve.batch(  # type: ignore[untyped-decorator]
+        max_batch_size=MAXIMUM_BATCH, batch_wait_timeout_s=BATCH_WAIT_SECONDS
+    )
     async def paint(self, asked: list[Asked]) -> list[bytes]:
         """A PNG for each; in a thread, so that requests are accepted meanwhile."""
         return await asyncio.to_thread(paint_grouped, self._pipeline, asked)
@@ -85,7 +86,9 @@ def main(folder: Path, size: int, port: int) -> None:
         signal.signal(number, lambda *_: ended.set())
     _start_cluster()
     serve.start(http_options=HTTPOptions(host="127.0.0.1", port=port))
-    serve.run(Images.bind(str(folder.resolve()), size), route_prefix="/v1/images/generations")
+    deployment = serve.deployment(max_ongoing_requests=_MOST_ONGOING, ray_actor_options={"num_cpus": THREADS})
+    application = deployment(Images).bind(str(folder.resolve()), size)
+    serve.run(application, route_prefix="/v1/images/generations")
     ended.wait()
     serve.shutdown()
     ray.shutdown()
