@@ -23,7 +23,8 @@ from sdxl_runtime.compiling.maker import RealMaker
 from sdxl_runtime.compiling.measure import SEED
 from sdxl_runtime.compiling.result import rounded
 from sdxl_runtime.device import Device, open_device
-from sdxl_runtime.pipeline import Pipeline, load
+from sdxl_runtime.pipeline import Pipeline
+from sdxl_runtime.pipeline.loading import load
 from sdxl_runtime.progress import Progress
 from sdxl_runtime.settings import CompileMode, Settings
 

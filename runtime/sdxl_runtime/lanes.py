@@ -1,8 +1,8 @@
 """Who shares an evaluation, and whose turn is next: lanes of pictures, chosen by age and measured cost. Pure.
 
-A lane is a bucket with one set of adapters, of the base model or of the refiner. Its urgency grows with the time since
-its last turn and with the pictures it carries, and falls with what a turn costs, so that every picture gets about the
-same share of the device and no lane starves.
+A lane is a bucket with one set of adapters, of the base model or of the refiner. The lane whose pictures have had the
+least of the device since they came is next (start-time fair queueing, Goyal, Vin and Cheng 1996, with the pictures as
+weights): every picture gets about the same share of the device, whatever an evaluation costs, and no lane starves.
 """
 
 from collections.abc import Callable, Iterator
@@ -49,7 +49,8 @@ class Lane:
     """The pictures that share evaluations; beyond the batch they take turns in their order."""
 
     key: LaneKey
-    last_turn: float
+    served: float
+    """Seconds of the device that each of its pictures has had, on the common scale of all lanes."""
     pictures: list[Picture] = field(default_factory=list)
 
     @property
@@ -72,6 +73,8 @@ class Lanes:
 
     def __init__(self) -> None:
         self._lanes: dict[LaneKey, Lane] = {}
+        self._served = 0.0
+        """Where the lane that had the last turn stood: a new lane begins there, and has no arrears to claim."""
 
     def __iter__(self) -> Iterator[Lane]:
         return iter(self._lanes.values())
@@ -83,9 +86,9 @@ class Lanes:
         """The lane, if it is open."""
         return self._lanes.get(key)
 
-    def join(self, key: LaneKey, picture: Picture, now: float) -> None:
+    def join(self, key: LaneKey, picture: Picture) -> None:
         """Give a picture a place; opens the lane."""
-        self._lanes.setdefault(key, Lane(key, now)).pictures.append(picture)
+        self._lanes.setdefault(key, Lane(key, self._served)).pictures.append(picture)
 
     def leave(self, key: LaneKey, picture: Picture) -> None:
         """Take a picture's place away; the last one closes the lane."""
@@ -100,13 +103,16 @@ class Lanes:
             for picture in [picture for picture in lane.pictures if picture.ticket is ticket]:
                 self.leave(key, picture)
 
-    def next(self, now: float, cost: Callable[[LaneKey], float]) -> Lane | None:
-        """The most urgent lane that has a row to step; `cost` is what its turn takes in seconds, switches included."""
-        ready = [(len(lane.rows()), lane) for lane in self]
-        urgency = [(_urgency(now, rows, lane, cost(lane.key)), lane) for rows, lane in ready if rows]
-        return max(urgency, key=lambda item: item[0])[1] if urgency else None
+    def next(self, switching: Callable[[LaneKey], float]) -> Lane | None:
+        """The lane that has waited longest for its share, of those that have a row to step.
 
+        `switching` is what a turn of the lane costs in seconds beside its evaluation: the merging of other adapters.
+        """
+        ready = [(rows, lane) for lane in self if (rows := len(lane.rows()))]
+        due = [(lane.served + switching(lane.key) / rows, order, lane) for order, (rows, lane) in enumerate(ready)]
+        return min(due)[-1] if due else None
 
-def _urgency(now: float, rows: int, lane: Lane, cost: float) -> tuple[float, float]:
-    age = max(0.0, now - lane.last_turn)
-    return age * rows / max(cost, 1e-9), -lane.last_turn
+    def took(self, lane: Lane, rows: int, seconds: float) -> None:
+        """A lane had a turn of so many rows."""
+        self._served = max(self._served, lane.served)
+        lane.served += seconds / rows

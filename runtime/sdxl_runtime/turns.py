@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FAILURES_IN_A_ROW = 3
-"""A device that fails this often in a row is broken, not unlucky: the engine ends and the kubelet restarts the pod."""
+"""A device that fails this often without an evaluation in between is broken, not unlucky: the engine ends and the
+kubelet restarts the pod."""
 STAGE_SHARE = 0.25
 """Between two evaluations, encoding and decoding may take this share of an evaluation's time; one stage always may."""
 
@@ -125,7 +126,7 @@ class Turns:
         waited = now - ticket.accepted_at
         run = self._runs[ticket] = Run(ticket, key, {"queue": waited, "encode": 0.0, "denoise": 0.0, "decode": 0.0})
         for index in range(ticket.job.n):
-            self._lanes.join(key, Picture(ticket, index), now)
+            self._lanes.join(key, Picture(ticket, index))
         self._to_encode.append(run)
 
     def _run_stages(self) -> None:
@@ -168,13 +169,14 @@ class Turns:
             return
         pictures, key = lane.rows(), lane.key
         runs = [self._runs[ticket] for ticket in dict.fromkeys(picture.ticket for picture in pictures)]
-        lane.last_turn = self._source.clock()
+        self._lanes.took(lane, len(pictures), self._costs[key.bucket].step)
         with _Attempt(self, runs):
             if not key.refiner:
                 self._use(key.adapters)
             began = time.perf_counter()
             self._painter.step(key.bucket, [picture.row for picture in pictures])
             ended = time.perf_counter()
+            self._failures = 0
             self._metrics.evaluated(key.bucket.key, len(pictures), key.bucket.batch, ended - began)
             for run in runs:
                 run.began = began if run.began is None else run.began
@@ -202,7 +204,7 @@ class Turns:
         """Move a picture whose next step is the refiner's to the refiner's lane."""
         if picture.row.refining and not key.refiner:
             self._lanes.leave(key, picture)
-            self._lanes.join(LaneKey(key.bucket, refiner=True), picture, self._source.clock())
+            self._lanes.join(LaneKey(key.bucket, refiner=True), picture)
 
     def _preview(self, picture: Picture) -> None:
         began = time.perf_counter()
@@ -212,11 +214,10 @@ class Turns:
         picture.partials += 1
 
     def _next_lane(self) -> Lane | None:
-        return self._lanes.next(self._source.clock(), self._turn_seconds)
+        return self._lanes.next(self._switching)
 
-    def _turn_seconds(self, key: LaneKey) -> float:
-        switches = not key.refiner and key.adapters != self._in_use
-        return self._costs[key.bucket].step + (self._switch_seconds if switches else 0.0)
+    def _switching(self, key: LaneKey) -> float:
+        return self._switch_seconds if not key.refiner and key.adapters != self._in_use else 0.0
 
     def _use(self, adapters: tuple[Adapter, ...]) -> None:
         if adapters == self._in_use:
@@ -241,10 +242,6 @@ class Turns:
             run.ticket.fail(error)
         if self._failures >= FAILURES_IN_A_ROW:
             raise error
-
-    def succeeded(self) -> None:
-        """The device works."""
-        self._failures = 0
 
     def _end(self, ticket: Ticket) -> None:
         """Free all that a ticket has here."""
@@ -274,9 +271,6 @@ class _Attempt:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if error is None:
-            self._turns.succeeded()
-            return False
         if not isinstance(error, Exception):
             return False
         self._turns.failed(self._runs, error)

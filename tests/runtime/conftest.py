@@ -116,7 +116,7 @@ def cpu() -> Any:
 @pytest.fixture(scope="session")
 def tiny_pipeline(tiny_model: Path, cpu: Any) -> Any:
     """The tiny model on the CPU, eager and in fp32."""
-    from sdxl_runtime.pipeline import load
+    from sdxl_runtime.pipeline.loading import load
     from sdxl_runtime.settings import Settings
 
     return load(Settings(model_path=tiny_model), cpu)

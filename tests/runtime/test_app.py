@@ -15,7 +15,7 @@ from PIL import Image
 from sdxl_runtime.app import Service, create_internal_app, create_public_app
 from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.jobs import Job
-from sdxl_runtime.protocol import EXPECTED, GenerationRequest
+from sdxl_runtime.protocol import EXPECTED, EditRequest
 from sdxl_runtime.serving import create_service
 from sdxl_runtime.settings import Backend, Settings
 
@@ -90,6 +90,8 @@ def test_a_request_is_answered_in_openais_shape_with_how_it_was_made(client: Tes
     assert details == {
         "bucket": "96x160b2",
         "backend": "Simulated",
+        "adapters": [],
+        "refiner": False,
         "scheduler": "DDIM",
         "num_inference_steps": 15,
         "guidance_scale": 2.0,
@@ -151,10 +153,15 @@ BAD: list[tuple[str, Any, str | None, str]] = [
     ("a transparent background", {"background": "transparent"}, "background", "opaque pictures"),
     ("a style", {"style": "vivid"}, "style", "describe the style in the prompt"),
     ("moderation", {"moderation": "low"}, "moderation", "nothing is moderated"),
-    ("partial pictures", {"partial_images": 2}, "partial_images", "not streamed"),
-    ("a stream", {"stream": True}, "stream", "use false"),
-    ("a stream as a number", {"stream": 0}, "stream", "use false"),
-    ("a URL", {"response_format": "url"}, "response_format", "use b64_json"),
+    ("previews without a stream", {"partial_images": 2}, "partial_images", "needs stream: true"),
+    ("too many previews", {"stream": True, "partial_images": 4}, "partial_images", "from 0 to 3"),
+    ("a stream of two pictures", {"stream": True, "n": 2}, "n", "must be 1 with stream"),
+    ("a stream as a number", {"stream": 0}, "stream", "true or false"),
+    ("a batch that is not declared", {"batch": 3}, "batch", "declared are 1"),
+    ("a crop of one number", {"crop": [1]}, "crop", "two whole numbers"),
+    ("an adapter nobody has", {"adapters": [{"name": "oil"}]}, "adapters", "there is none"),
+    ("an adapter too strong", {"adapters": [{"name": "oil", "scale": 9}]}, "adapters", "from -4 to 4"),
+    ("a refiner nobody has", {"refiner": True}, "refiner", "has none"),
     ("frames", {"frame_count": 2}, "frame_count", "still pictures"),
     ("an SVG", {"svg": {}}, "svg", "paints pixels"),
     ("a GIF", {"output_format": "gif"}, "output_format", "one of png, jpeg, webp"),
@@ -216,9 +223,9 @@ def test_another_path_or_method_has_the_error_body_too(client: TestClient, metho
 
 
 def test_every_field_says_what_it_takes() -> None:
-    assert set(EXPECTED) <= set(GenerationRequest.model_fields)
-    for name in set(GenerationRequest.model_fields) - set(EXPECTED):
-        assert GenerationRequest.model_fields[name].annotation is Any, f"{name} has a type but no words for its errors"
+    assert set(EXPECTED) <= set(EditRequest.model_fields)
+    for name in set(EditRequest.model_fields) - set(EXPECTED):
+        assert EditRequest.model_fields[name].annotation is Any, f"{name} has a type but no words for its errors"
 
 
 def test_while_loading_a_request_is_told_to_come_back(loading: TestClient) -> None:
@@ -230,7 +237,7 @@ def test_while_loading_a_request_is_told_to_come_back(loading: TestClient) -> No
 
 
 def test_a_full_queue_answers_429_with_when_to_come_back(client: TestClient, service: Service) -> None:
-    long = service.batcher.submit(Job("long", None, SETTINGS.buckets[0], 10, 0, 150, 5.0, "Euler"), 1_000_000)
+    long = service.batcher.submit(Job("long", None, SETTINGS.buckets[:1], 10, 0, 1_000_000, 5.0, "Euler"))
     try:
         answer = client.post("/v1/images/generations", json={"prompt": "x"})
     finally:
@@ -329,12 +336,18 @@ def test_the_prompt_is_not_logged(client: TestClient, caplog: pytest.LogCaptureF
     assert "private" not in "".join(str(vars(record)) for record in caplog.records)
     facts = [vars(record)["facts"] for record in caplog.records if hasattr(record, "facts")]
     assert facts[0]["bucket"] == "128x128b1"
+    assert facts[0]["size"] == "128x128"
     assert facts[0]["code"] == 200
 
 
 def test_the_api_describes_itself_and_brings_no_page_of_others(client: TestClient) -> None:
     description = client.get("/openapi.json").json()
-    assert set(description["paths"]) == {"/v1/images/generations", "/v1/models", "/v1/models/{name}"}
+    assert set(description["paths"]) == {
+        "/v1/images/generations",
+        "/v1/images/edits",
+        "/v1/models",
+        "/v1/models/{name}",
+    }
     fields = description["components"]["schemas"]["GenerationRequest"]["properties"]
     assert {"minimum": 1, "maximum": 150}.items() <= fields["num_inference_steps"]["anyOf"][0].items()
     assert client.get("/docs").status_code == 404

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sdxl_runtime.buckets import Bucket, Cost, buckets_of_size, cheapest, nearest_sizes, parse_size
+from sdxl_runtime.buckets import Bucket, buckets_of_size, nearest_sizes, parse_size
 
 SQUARE, SQUARE4, TALL = Bucket(128, 128), Bucket(128, 128, 4), Bucket(96, 160)
 TABLE = (SQUARE, SQUARE4, TALL)
@@ -25,26 +25,14 @@ def test_there_is_no_first_size_in_an_empty_table() -> None:
     assert buckets_of_size("auto", ()) == []
 
 
-def test_a_cost_counts_turns_by_the_batch_and_pictures_by_their_number() -> None:
-    cost = Cost(step=2.0, image=0.5)
-    assert cost.seconds(SQUARE, 3, 10) == 3 * 10 * 2.0 + 3 * 0.5
-    assert cost.seconds(SQUARE4, 3, 10) == 1 * 10 * 2.0 + 3 * 0.5
-    assert cost.seconds(SQUARE4, 5, 10) == 2 * 10 * 2.0 + 5 * 0.5
-
-
-@pytest.mark.parametrize(
-    ("n", "step_of_four", "expected"),
-    [
-        (1, 2.0, SQUARE),  # a lone picture does not pay for idle rows
-        (4, 2.0, SQUARE4),  # four in one turn of 2 s beat four turns of 1 s
-        (4, 5.0, SQUARE),  # where batching does not pay, one by one
-        (1, 1.0, SQUARE),  # of equal ones the smaller batch
-        (2, 1.5, SQUARE4),
-    ],
-)
-def test_the_bucket_that_finishes_first_is_taken(n: int, step_of_four: float, expected: Bucket) -> None:
-    costs = {SQUARE: Cost(1.0, 0.1), SQUARE4: Cost(step_of_four, 0.1)}
-    assert cheapest(n, 20, (SQUARE4, SQUARE), costs) == expected
+def test_longer_text_is_part_of_the_key_and_has_more_tokens() -> None:
+    assert [Bucket(64, 64, 2, tokens).key for tokens in (77, 154, 231)] == ["64x64b2", "64x64b2t154", "64x64b2t231"]
+    assert [Bucket(64, 64, 2, tokens).token_limit for tokens in (77, 154, 231)] == [77, 152, 227]
+    assert Bucket.from_json({"width": 64, "height": 64, "promptTokens": 154}) == Bucket(64, 64, 1, 154)
+    assert Bucket(64, 64, 1, 154).to_json() == {"width": 64, "height": 64, "batch": 1, "promptTokens": 154}
+    assert "promptTokens" not in Bucket(64, 64).to_json()
+    with pytest.raises(ValueError, match="promptTokens is 100"):
+        Bucket(64, 64, 1, 100)
 
 
 @pytest.mark.parametrize(

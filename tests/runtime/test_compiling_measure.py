@@ -72,7 +72,9 @@ def test_quick_graphs_are_timed_more_often_but_not_for_ever() -> None:
 
 
 def test_every_image_of_a_batch_has_a_prompt() -> None:
-    from sdxl_runtime.compiling.measure import PROMPTS, prompts
+    from sdxl_runtime.buckets import Bucket
+    from sdxl_runtime.compiling.measure import PROMPTS, comparisons
 
-    assert prompts(1) == [PROMPTS[0]]
-    assert len(prompts(9)) == 9
+    assert [job.prompt for job in comparisons(Bucket(64, 64))] == [PROMPTS[0]]
+    jobs = comparisons(Bucket(64, 64, 9))
+    assert len({job.seed for job in jobs}) == len(jobs) == 9

@@ -70,7 +70,7 @@ def device() -> "CPUDevice":
 
 @pytest.fixture(scope="module")
 def pipeline(settings: Settings, device: "CPUDevice") -> "Pipeline":
-    from sdxl_runtime.pipeline import load
+    from sdxl_runtime.pipeline.loading import load
 
     return load(settings, device)
 

@@ -2,6 +2,7 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.metrics import Metrics
 
 
@@ -18,13 +19,20 @@ def test_everything_that_happened_is_counted() -> None:
     metrics.requested(200)
     metrics.requested(200)
     metrics.requested(429)
-    metrics.evaluated(3)
-    metrics.finished("128x128b4", 3, 60, {"queue": 0.25, "denoise": 2.0})
+    metrics.evaluated("128x128b4", 3, 4, 0.05)
+    metrics.previewed(0.001)
+    metrics.switched(0.2)
+    metrics.finished(Bucket(128, 128, 4), 3, 60, {"queue": 0.25, "denoise": 2.0})
     metrics.warmed("128x128b4", "Eager", 12.5)
     found = samples(metrics.render(7.5, 2, 1))
     assert found["sdxl_requests_total", (("code", "200"),)] == 2
     assert found["sdxl_requests_total", (("code", "429"),)] == 1
     assert found["sdxl_evaluations_executed_total", ()] == 3
+    assert found["sdxl_rows_used_total", (("bucket", "128x128b4"),)] == 3
+    assert found["sdxl_rows_total", (("bucket", "128x128b4"),)] == 4
+    assert found["sdxl_step_seconds_sum", (("bucket", "128x128b4"),)] == 0.05
+    assert found["sdxl_preview_seconds_count", ()] == found["sdxl_adapter_switch_seconds_count", ()] == 1
+    assert found["sdxl_pixels_total", ()] == 3 * 128 * 128
     assert found["sdxl_evaluations_nominal_total", ()] == 60
     assert found["sdxl_images_total", (("bucket", "128x128b4"),)] == 3
     assert found["sdxl_request_seconds_sum", (("phase", "denoise"),)] == 2

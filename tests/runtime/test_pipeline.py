@@ -25,7 +25,7 @@ SCHEDULERS = ("Euler", "EulerAncestral", "DPM++2M", "DPM++2MKarras", "DDIM", "Un
 def a_job(prompt: str = "a red circle", **changes: Any) -> Job:
     members = {
         "negative_prompt": "blue",
-        "bucket": TWO,
+        "buckets": (TWO,),
         "n": 1,
         "seed": 7,
         "steps": 5,
@@ -57,8 +57,8 @@ def reference(pipeline: Any, job: Job, output_type: str = "latent") -> Any:
     return pipeline(
         job.prompt,
         negative_prompt=job.negative_prompt,
-        width=job.bucket.width,
-        height=job.bucket.height,
+        width=TWO.width,
+        height=TWO.height,
         num_inference_steps=job.steps,
         guidance_scale=job.guidance_scale,
         num_images_per_prompt=job.n,
@@ -77,9 +77,9 @@ def test_latents_are_those_of_diffusers(
     from sdxl_runtime import schedulers
 
     job = a_job(n=2, scheduler=scheduler, **changes)
-    diffusers_pipeline.scheduler = schedulers.make(scheduler, tiny_pipeline.scheduler_config)
+    diffusers_pipeline.scheduler = schedulers.make(scheduler, tiny_pipeline.scheduler_config, job.steps)
     expected = reference(diffusers_pipeline, job)
-    latents = torch.cat(run(tiny_pipeline, *tiny_pipeline.encode(job, range(2))))
+    latents = torch.cat(run(tiny_pipeline, *tiny_pipeline.encode(job, TWO, range(2))))
     assert float((latents - expected).abs().max() / expected.abs().max()) < 1e-5
 
 
@@ -87,9 +87,9 @@ def test_a_picture_is_that_of_diffusers(tiny_pipeline: Any, diffusers_pipeline: 
     from sdxl_runtime import schedulers
 
     job = a_job()
-    diffusers_pipeline.scheduler = schedulers.make("Euler", tiny_pipeline.scheduler_config)
+    diffusers_pipeline.scheduler = schedulers.make("Euler", tiny_pipeline.scheduler_config, job.steps)
     expected = np.asarray(reference(diffusers_pipeline, job, "pil")[0], dtype=int)
-    (row,) = tiny_pipeline.encode(job, [0])
+    (row,) = tiny_pipeline.encode(job, TWO, [0])
     run(tiny_pipeline, row)
     picture = tiny_pipeline.decode(row)
     assert picture.size == (32, 48)
@@ -102,9 +102,10 @@ def test_a_picture_is_that_of_diffusers(tiny_pipeline: Any, diffusers_pipeline: 
 def test_every_scheduler_takes_every_number_of_steps(tiny_pipeline: Any, scheduler: str, steps: int) -> None:
     import torch
 
-    from sdxl_runtime.schedulers import Sampler
+    from sdxl_runtime.schedulers import Sampler, make
 
-    sampler = Sampler.start(scheduler, tiny_pipeline.scheduler_config, steps, 0, (4, 2, 2), torch.device("cpu"))
+    made = make(scheduler, tiny_pipeline.scheduler_config, steps)
+    sampler = Sampler.from_noise(made, torch.Generator().manual_seed(0), (4, 2, 2), torch.device("cpu"))
     taken = 0
     while not sampler.done:
         sampler.advance(sampler.model_input())
@@ -122,13 +123,13 @@ def test_the_schedulers_are_those_of_the_protocol() -> None:
 
 def test_a_rows_latents_do_not_depend_on_its_mates(tiny_pipeline: Any) -> None:
     """Bit for bit: alone, or among rows at other steps, with other prompts, guidance and schedulers, at any place."""
-    (alone,) = tiny_pipeline.encode(a_job(bucket=FOUR, steps=6), [0])
+    (alone,) = tiny_pipeline.encode(a_job(steps=6), FOUR, [0])
     (expected,) = run(tiny_pipeline, alone, bucket=FOUR)
-    (row,) = tiny_pipeline.encode(a_job(bucket=FOUR, steps=6), [0])
+    (row,) = tiny_pipeline.encode(a_job(steps=6), FOUR, [0])
     mates = [
-        tiny_pipeline.encode(a_job("blue", bucket=FOUR, seed=9, steps=3, guidance_scale=1.0), [0])[0],
-        tiny_pipeline.encode(a_job("an", bucket=FOUR, steps=9, scheduler="EulerAncestral"), [2])[0],
-        tiny_pipeline.encode(a_job("", bucket=FOUR, negative_prompt=None, steps=2, scheduler="UniPC"), [0])[0],
+        tiny_pipeline.encode(a_job("blue", seed=9, steps=3, guidance_scale=1.0), FOUR, [0])[0],
+        tiny_pipeline.encode(a_job("an", steps=9, scheduler="EulerAncestral"), FOUR, [2])[0],
+        tiny_pipeline.encode(a_job("", negative_prompt=None, steps=2, scheduler="UniPC"), FOUR, [0])[0],
     ]
     tiny_pipeline.step(FOUR, mates[1:])
     latents = run(tiny_pipeline, mates[0], mates[1], row, mates[2], bucket=FOUR)
@@ -136,8 +137,8 @@ def test_a_rows_latents_do_not_depend_on_its_mates(tiny_pipeline: Any) -> None:
 
 
 def test_a_picture_of_many_is_the_one_its_seed_paints_alone(tiny_pipeline: Any) -> None:
-    of_many = run(tiny_pipeline, *tiny_pipeline.encode(a_job(n=2, seed=7), range(2)))
-    (alone,) = run(tiny_pipeline, *tiny_pipeline.encode(a_job(n=1, seed=8), [0]))
+    of_many = run(tiny_pipeline, *tiny_pipeline.encode(a_job(n=2, seed=7), TWO, range(2)))
+    (alone,) = run(tiny_pipeline, *tiny_pipeline.encode(a_job(n=1, seed=8), TWO, [0]))
     assert of_many[1].equal(alone)
     assert not of_many[0].equal(alone)
 
@@ -150,7 +151,7 @@ def test_guidance_and_negative_prompt_change_the_picture(tiny_pipeline: Any) -> 
         {"negative_prompt": ""},
         {"guidance_scale": 0.5},
     ]
-    latents = [run(tiny_pipeline, *tiny_pipeline.encode(a_job(**variant), [0]))[0] for variant in variants]
+    latents = [run(tiny_pipeline, *tiny_pipeline.encode(a_job(**variant), TWO, [0]))[0] for variant in variants]
     for index, one in enumerate(latents):
         assert not any(one.equal(other) for other in latents[index + 1 :])
 
@@ -166,7 +167,7 @@ def test_a_buckets_own_graph_is_used_once_it_is_set(tiny_pipeline: Any) -> None:
 
     tiny_pipeline.graphs[TWO.key] = graph
     try:
-        run(tiny_pipeline, *tiny_pipeline.encode(a_job(steps=1), [0]))
+        run(tiny_pipeline, *tiny_pipeline.encode(a_job(steps=1), TWO, [0]))
     finally:
         del tiny_pipeline.graphs[TWO.key]
     assert shapes == [[(4, 4, 24, 16), (4,), (4, 77, 64), (4, 32), (4, 6)]]
@@ -183,7 +184,7 @@ def test_unconditional_rows_come_before_conditional_ones(tiny_pipeline: Any) -> 
 
     tiny_pipeline.graphs[TWO.key] = graph
     try:
-        run(tiny_pipeline, *tiny_pipeline.encode(a_job(negative_prompt=None, steps=1), [0]))
+        run(tiny_pipeline, *tiny_pipeline.encode(a_job(negative_prompt=None, steps=1), TWO, [0]))
     finally:
         del tiny_pipeline.graphs[TWO.key]
     _, _, hidden_states, pooled, time_ids = seen
@@ -204,15 +205,18 @@ def test_inputs_for_measuring_fit_the_graph_and_repeat(tiny_pipeline: Any) -> No
 
 def test_denoising_with_a_graph_gives_the_latents_of_its_prompts(tiny_pipeline: Any) -> None:
     eager = tiny_pipeline.device.eager(tiny_pipeline.unet)
-    latents = tiny_pipeline.denoise(eager, TWO, ["a red circle", "blue"], seed=7, steps=3, guidance_scale=4.0)
+    latents = tiny_pipeline.denoise(
+        eager,
+        TWO,
+        [a_job(text, negative_prompt=None, steps=3, seed=7 + i) for i, text in enumerate(("a red circle", "blue"))],
+    )
     assert tuple(latents.shape) == (2, 4, 24, 16)
-    (row,) = tiny_pipeline.encode(a_job(negative_prompt=None, steps=3), [0])
+    (row,) = tiny_pipeline.encode(a_job(negative_prompt=None, steps=3), TWO, [0])
     assert latents[:1].equal(run(tiny_pipeline, row)[0])
     assert TWO.key not in tiny_pipeline.graphs
 
 
 def test_tokens_are_counted_with_start_and_end(tiny_pipeline: Any) -> None:
-    assert tiny_pipeline.token_limit == 77
     assert tiny_pipeline.count_tokens("") == 2
     assert tiny_pipeline.count_tokens("red red red") == 5
     assert tiny_pipeline.count_tokens("é😀" * 200) > 77
@@ -229,7 +233,7 @@ def broken_model(tiny_model: Path, tmp_path: Path) -> Path:
 
 
 def failure(folder: Path, cpu: Any, **changes: Any) -> Failure:
-    from sdxl_runtime.pipeline import load
+    from sdxl_runtime.pipeline.loading import load
 
     with pytest.raises(Failure) as error:
         load(Settings(model_path=folder, **changes), cpu)
@@ -266,7 +270,7 @@ def test_a_unet_for_inpainting_is_refused_with_its_channels(broken_model: Path, 
 
 
 def test_a_precision_the_device_lacks_is_a_wrong_setting(tiny_model: Path, cpu: Any) -> None:
-    from sdxl_runtime.pipeline import load
+    from sdxl_runtime.pipeline.loading import load
 
     with pytest.raises(SettingsError, match="SDXL_PRECISION"):
         load(Settings(model_path=tiny_model, precision=Precision.FP16), cpu)
@@ -275,14 +279,14 @@ def test_a_precision_the_device_lacks_is_a_wrong_setting(tiny_model: Path, cpu: 
 def test_in_bf16_noise_and_samplers_stay_in_fp32(tiny_model: Path, cpu: Any) -> None:
     import torch
 
-    from sdxl_runtime.pipeline import load
+    from sdxl_runtime.pipeline.loading import load
 
     pipeline = load(Settings(model_path=tiny_model, precision=Precision.BF16), cpu)
-    (row,) = pipeline.encode(a_job(steps=2), [0])
+    (row,) = pipeline.encode(a_job(steps=2), TWO, [0])
     noise = torch.randn((1, 4, 24, 16), generator=torch.Generator("cpu").manual_seed(7))
     assert row.sampler.latents.equal(noise * row.sampler.scheduler.init_noise_sigma)
     (latents,) = run(pipeline, row)
     assert latents.dtype == torch.float32
     assert pipeline.unet.dtype == torch.bfloat16
-    assert pipeline.vae.dtype == torch.float32
+    assert pipeline.vae.model.dtype == torch.float32
     assert pipeline.decode(row).size == (32, 48)

@@ -1,11 +1,12 @@
 """The simulated device: its time, its pictures, and that it says what it is."""
 
 import pytest
+from PIL import Image
 
 from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.device import open_device
 from sdxl_runtime.device.simulated import SimulatedPainter
-from sdxl_runtime.jobs import Job
+from sdxl_runtime.jobs import Job, Start
 from sdxl_runtime.settings import Backend, Precision
 
 BUCKET = Bucket(96, 160, 4)
@@ -13,7 +14,7 @@ BUCKET = Bucket(96, 160, 4)
 
 def picture(prompt: str = "a red circle", seed: int = 1, negative: str | None = None, index: int = 0) -> bytes:
     painter = SimulatedPainter(0)
-    rows = painter.encode(Job(prompt, negative, BUCKET, 2, seed, 1, 5.0, "Euler"), range(2))
+    rows = painter.encode(Job(prompt, negative, (BUCKET,), 2, seed, 1, 5.0, "Euler"), BUCKET, range(2))
     painter.step(BUCKET, rows)
     return painter.decode(rows[index]).tobytes()
 
@@ -21,7 +22,7 @@ def picture(prompt: str = "a red circle", seed: int = 1, negative: str | None = 
 def test_an_evaluation_takes_its_time_for_the_whole_batch_whatever_is_used_of_it() -> None:
     slept: list[float] = []
     painter = SimulatedPainter(20, slept.append)
-    rows = painter.encode(Job("x", None, BUCKET, 1, 0, 2, 5.0, "Euler"), [0])
+    rows = painter.encode(Job("x", None, (BUCKET,), 1, 0, 2, 5.0, "Euler"), BUCKET, [0])
     painter.step(BUCKET, rows)
     assert not rows[0].done
     painter.step(BUCKET, rows)
@@ -40,8 +41,16 @@ def test_a_picture_of_many_is_the_one_its_seed_paints_alone() -> None:
 
 def test_a_picture_has_the_buckets_size() -> None:
     painter = SimulatedPainter(0)
-    row = painter.encode(Job("x", None, BUCKET, 1, 0, 1, 5.0, "Euler"), [0])[0]
-    assert painter.decode(row).size == (96, 160)
+    row = painter.encode(Job("x", None, (BUCKET,), 1, 0, 1, 5.0, "Euler"), BUCKET, [0])[0]
+    assert painter.decode(row).size == painter.preview(row).size == (96, 160)
+
+
+def test_an_edit_keeps_its_ground() -> None:
+    painter, ground = SimulatedPainter(0), Image.new("RGB", (96, 160), (1, 2, 3))
+    job = Job("x", None, (BUCKET,), 1, 0, 1, 5.0, "Euler", start=Start(ground, 1.0))
+    row = painter.encode(job, BUCKET, [0])[0]
+    assert painter.decode(row).getpixel((95, 159)) == (1, 2, 3)
+    assert ground.getcolors() == [(96 * 160, (1, 2, 3))]
 
 
 def test_the_device_says_what_it_is_and_refuses_what_needs_tensors() -> None:

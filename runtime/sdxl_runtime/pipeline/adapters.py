@@ -4,6 +4,7 @@ A merged weight is W + Σ scale · alpha/rank · B A (Hu et al. 2021, section 4.
 What it was before is kept beside it, so that taking an adapter out gives back the same bits.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 from diffusers.loaders import StableDiffusionXLLoraLoaderMixin
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from sdxl_runtime.jobs import Adapter
@@ -89,7 +91,9 @@ class Adapters:
 
     def _read(self, name: str, path: Path, maximum_rank: int, config: Any) -> dict[str, Delta]:
         try:
-            state, alphas = StableDiffusionXLLoraLoaderMixin.lora_state_dict(load_file(_file(path)), unet_config=config)
+            file = _file(path)
+            state, alphas = StableDiffusionXLLoraLoaderMixin.lora_state_dict(load_file(file), unet_config=config)
+            alpha = _Alphas(file, state, alphas or {})
         except (OSError, ValueError, KeyError) as error:
             raise _invalid(name, f"cannot be read: {error}") from error
         ends = _pairs(state)
@@ -97,10 +101,10 @@ class Adapters:
             raise _invalid(name, "holds no LoRA weights (…lora_A.weight and …lora_B.weight)")
         deltas = {}
         for stem, (down, up) in ends.items():
-            key = f"{stem}.weight"
-            weight = self._weights.get(key)
-            if weight is None:
+            key = self._key(stem)
+            if key is None:
                 raise _invalid(name, f"changes {stem}, which this model does not have")
+            weight = self._weights[key]
             rank = down.shape[0]
             if rank > maximum_rank:
                 raise _invalid(name, f"has rank {rank} at {stem}; at most {maximum_rank} is allowed")
@@ -110,8 +114,31 @@ class Adapters:
                     f"does not fit {stem}: {tuple(up.shape)} and {tuple(down.shape)} for "
                     f"a weight of {tuple(weight.shape)}",
                 )
-            deltas[key] = Delta(down, up, float((alphas or {}).get(f"{stem}.alpha", rank)) / rank)
+            deltas[key] = Delta(down, up, alpha.of(stem, rank) / rank)
         return deltas
+
+    def _key(self, stem: str) -> str | None:
+        """The weight of a module; transformers 5 took `text_model` out of one encoder's names, files have it still."""
+        candidates = (stem, stem.replace(".text_model.", ".", 1), stem.replace(".", ".text_model.", 1))
+        return next((key for name in candidates if (key := f"{name}.weight") in self._weights), None)
+
+
+class _Alphas:
+    """Where a file says what alpha is: beside each weight (kohya), or once in its metadata (peft)."""
+
+    def __init__(self, file: Path, state: Mapping[str, torch.Tensor], converted: Mapping[str, Any]) -> None:
+        with safe_open(file, "pt") as opened:
+            metadata = (opened.metadata() or {}).get("lora_adapter_metadata", "{}")
+        self._common: Mapping[str, Any] = json.loads(metadata)
+        self._own = {**{key: float(value) for key, value in state.items() if key.endswith(".alpha")}, **converted}
+
+    def of(self, stem: str, rank: int) -> float:
+        """The alpha of a module; its rank where nothing is said."""
+        own = self._own.get(f"{stem}.alpha")
+        component, _, module = stem.partition(".")
+        pattern = self._common.get(f"{component}.alpha_pattern") or {}
+        common = pattern.get(module, self._common.get(f"{component}.lora_alpha", rank))
+        return float(common if own is None else own)
 
 
 def _file(path: Path) -> Path:
