@@ -70,6 +70,15 @@ test: install  ## All of the above in order, with the seconds of each.
 test-long: install  ## What takes longer: a failure before and after every single write.
 	@$(PY) -m dev.tiers long
 
+.PHONY: bench-runtime
+bench-runtime: .venv/.installed-bench  ## The runtime against what one would write instead, side by side; hours.
+	$(PY) -m benchmarks.runtime
+	$(PY) -m benchmarks.page
+
+.venv/.installed-bench: $(STAMP)
+	.venv/bin/uv pip install -q --python $(PY) -e '.[bench]' || $(PY) -m pip install -q -e '.[bench]'
+	@touch $@
+
 .PHONY: demo
 demo: install  ## Cluster, images, chart, a service, and a contact sheet of its pictures; goes on where it stopped.
 	$(PY) -m dev.demo
