@@ -42,6 +42,10 @@ contracts: install  ## Who may import whom (import-linter).
 unit: install  ## Tests that need nothing but Python.
 	@$(PY) -m dev.tiers unit
 
+.PHONY: page
+page: install  ## Tests of the web page in Chromium, which is installed where it is missing and this is root on Debian.
+	@$(PY) -m dev.tiers page
+
 .PHONY: contract
 contract: install  ## Tests of what operator and runtime agree on.
 	@$(PY) -m dev.tiers contract
@@ -65,6 +69,15 @@ test: install  ## All of the above in order, with the seconds of each.
 .PHONY: test-long
 test-long: install  ## What takes longer: a failure before and after every single write.
 	@$(PY) -m dev.tiers long
+
+.PHONY: bench-runtime
+bench-runtime: .venv/.installed-bench  ## The runtime against what one would write instead, side by side; hours.
+	$(PY) -m benchmarks.runtime
+	$(PY) -m benchmarks.page
+
+.venv/.installed-bench: $(STAMP)
+	.venv/bin/uv pip install -q --python $(PY) -e '.[bench]' || $(PY) -m pip install -q -e '.[bench]'
+	@touch $@
 
 .PHONY: demo
 demo: install  ## Cluster, images, chart, a service, and a contact sheet of its pictures; goes on where it stopped.

@@ -56,6 +56,11 @@ TIERS = (
         ),
     ),
     Tier(
+        name="page",
+        about="the page in a real Chromium",
+        commands=((*PYTEST, "tests/page", "-m", "not long"),),
+    ),
+    Tier(
         name="contract",
         about="what operator and runtime agree on, held against both",
         commands=((*PYTEST, "tests/contract", "-m", "not long"),),

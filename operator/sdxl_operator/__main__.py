@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import sys
 from contextlib import AsyncExitStack
@@ -22,7 +23,7 @@ from sdxl_operator.cluster.recorder import EventRecorder
 from sdxl_operator.cluster.server import KubernetesCluster
 from sdxl_operator.cluster.transport import Transport, load_configuration
 from sdxl_operator.naming import Key
-from sdxl_operator.reconcile import Context, reconcile
+from sdxl_operator.reconcile import Context, SigningSecrets, reconcile
 from sdxl_operator.runtime_client import HttpRuntime
 from sdxl_operator.settings import OperatorSettings, SettingsError
 from sdxl_operator.startup import StartupError, apply_profiles, check_crds
@@ -33,6 +34,7 @@ from sdxl_operator.workqueue import WorkQueue
 log = logging.getLogger("sdxl_operator")
 
 REST_SECONDS = 0.5
+SIGNING_KEY_BYTES = 32
 
 
 def main() -> int:
@@ -88,7 +90,14 @@ async def operate(settings: OperatorSettings) -> None:
         runtime = HttpRuntime()
         stack.push_async_callback(runtime.close)
         queue: WorkQueue[Key] = WorkQueue(rest=REST_SECONDS)
-        context = Context(cluster, settings, now=lambda: datetime.now(UTC), runtime=runtime, enqueue=queue.add)
+        context = Context(
+            cluster,
+            settings,
+            now=lambda: datetime.now(UTC),
+            runtime=runtime,
+            enqueue=queue.add,
+            signing=SigningSecrets(draw=partial(secrets.token_hex, SIGNING_KEY_BYTES)),
+        )
         await _keep_turning(context, queue, login=partial(_connection, configuration))
 
 

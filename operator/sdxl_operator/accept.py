@@ -1,6 +1,6 @@
 """Whether a spec can be carried out: the checks that CEL cannot make, because they need other objects. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ from sdxl_operator.api.profile import ProfileSpec
 from sdxl_operator.api.service import ServiceSpec
 from sdxl_operator.naming import Object, Reason
 from sdxl_operator.plan.resolved import Resolved
-from sdxl_operator.status.conditions import Finding
+from sdxl_operator.status.conditions import Finding, first_failing
+from sdxl_operator.status.weights import UsedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +41,37 @@ def accept(service: Mapping[str, Any], profiles: Sequence[Object]) -> Resolved |
     return Resolved(metadata["namespace"], metadata["name"], spec, profile)
 
 
-def divisible(spec: ServiceSpec, model_status: Mapping[str, Any]) -> Finding:
-    """Whether every bucket divides by what the model needs; that is known once the model was fetched."""
-    multiple = model_status.get("sizeMultiple")
-    if not multiple:
-        return Finding(True, Reason.ACCEPTED)
-    wrong = [bucket for bucket in spec.buckets if bucket.width % multiple or bucket.height % multiple]
-    if not wrong:
-        return Finding(True, Reason.ACCEPTED)
-    parts = [f"{b.width}x{b.height} (nearest: {', '.join(_nearest(b.width, b.height, multiple))})" for b in wrong]
-    text = f"this model needs widths and heights that are multiples of {multiple}; not so: {'; '.join(parts)}"
-    return Finding(False, Reason.BUCKET_NOT_DIVISIBLE, text, stalled=True)
+def measured(spec: ServiceSpec, models: Sequence[UsedModel]) -> Finding:
+    """Whether the spec fits what was measured of the files, as far as they were fetched."""
+    return first_failing((_divisible(spec, models), _ranks(spec, models)), Finding(True, Reason.ACCEPTED))
+
+
+def _divisible(spec: ServiceSpec, models: Iterable[UsedModel]) -> Finding:
+    """Whether every bucket divides by what the model and its refiner need."""
+    for model in models:
+        multiple = int(model.status.get("sizeMultiple") or 1)
+        wrong = [b for b in spec.buckets if b.width % multiple or b.height % multiple]
+        if wrong:
+            parts = [
+                f"{b.width}x{b.height} (nearest: {', '.join(_nearest(b.width, b.height, multiple))})" for b in wrong
+            ]
+            needs = f"{model.use.words} needs widths and heights that are multiples of {multiple}"
+            text = f"{needs}; not so: {'; '.join(parts)}"
+            return Finding(False, Reason.BUCKET_NOT_DIVISIBLE, text, stalled=True)
+    return Finding(True, Reason.ACCEPTED)
+
+
+def _ranks(spec: ServiceSpec, models: Iterable[UsedModel]) -> Finding:
+    """Whether every adapter has a rank that the spec allows: a replica with another would not start."""
+    ranks = {model.use.role: int(model.status.get("rank") or 0) for model in models}
+    wrong = [
+        f"spec.model.adapters: {item.name} has rank {ranks[role]}, its maximumRank is {item.maximum_rank}"
+        for item in spec.model.adapters
+        if ranks.get(role := f"adapters/{item.name}", 0) > item.maximum_rank
+    ]
+    if wrong:
+        return Finding(False, Reason.ADAPTER_RANK_TOO_HIGH, "; ".join(wrong), stalled=True)
+    return Finding(True, Reason.ACCEPTED)
 
 
 def _nearest(width: int, height: int, multiple: int) -> list[str]:

@@ -32,9 +32,11 @@ MODEL_LABEL = f"{GROUP}/model"
 BANK_LABEL = f"{GROUP}/bank"
 REVISION_LABEL = f"{GROUP}/revision"
 
-USES_MODEL_LABEL = f"{GROUP}/uses-model"
 USES_BANK_LABEL = f"{GROUP}/uses-bank"
-"""On a Deployment: what its pods mount, and so what must not be deleted."""
+"""On a Deployment: the bank that its pods mount, and so what must not be deleted."""
+
+PROMPT_TOKENS = 77
+"""The tokens of a bucket's longest prompt where nothing else is said; a bucket's name says only another number."""
 
 MANAGED = {MANAGED_BY: FIELD_MANAGER}
 """The labels by which the watch selects what the operator made."""
@@ -79,6 +81,11 @@ def keys_of(obj: Mapping[str, Any]) -> tuple[Key, ...]:
     return tuple(Key(kind, namespace, labels[label]) for kind, label in owners if label in labels)
 
 
+def uses_model_label(model: str) -> str:
+    """The label, with the value `true`, of a Deployment whose pods mount this SDXLModel: one for each of several."""
+    return f"uses-model.{GROUP}/{model}"
+
+
 def digest(value: Any, length: int = 10) -> str:
     """The first hex digits of the SHA-256 of a value's canonical JSON."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -88,6 +95,27 @@ def digest(value: Any, length: int = 10) -> str:
 def slug(text: str, length: int) -> str:
     """A DNS label's worth of a text, for names that a person reads."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:length].strip("-") or "x"
+
+
+class ModelUse(NamedTuple):
+    """An SDXLModel that a service uses, and as what."""
+
+    role: str
+    """`model`, `refiner`, or `adapters/<adapter's name>`."""
+    name: str
+    """The SDXLModel's."""
+
+    @property
+    def words(self) -> str:
+        """How a message calls it: the model, the refiner, the adapter pixel."""
+        return f"the {self.role.replace('adapters/', 'adapter ')}"
+
+
+def model_uses(status: Mapping[str, Any]) -> tuple[ModelUse, ...]:
+    """The SDXLModels that a service's status names."""
+    single = (ModelUse(role, str(status[role])) for role in ("model", "refiner") if status.get(role))
+    adapters = status.get("adapters") or []
+    return (*single, *(ModelUse(f"adapters/{item['name']}", str(item["model"])) for item in adapters))
 
 
 def model_name(identity: Mapping[str, Any]) -> str:
@@ -101,8 +129,10 @@ def bank_name(identity: Mapping[str, Any]) -> str:
 
 
 def bucket_key(bucket: Mapping[str, int]) -> str:
-    """A bucket's name in status, paths and metrics, e.g. `1024x1024b4`."""
-    return f"{bucket['width']}x{bucket['height']}b{bucket.get('batch', 1)}"
+    """A bucket's name in status, paths and metrics, e.g. `1024x1024b4`, `1024x1024b1t154`; `bucket` is its JSON."""
+    tokens = bucket.get("promptTokens", PROMPT_TOKENS)
+    suffix = "" if tokens == PROMPT_TOKENS else f"t{tokens}"
+    return f"{bucket['width']}x{bucket['height']}b{bucket.get('batch', 1)}{suffix}"
 
 
 def labels(component: str, instance: str) -> dict[str, str]:
@@ -146,6 +176,7 @@ class Reason(StrEnum):
     PROFILE_NOT_ALLOWED = "ProfileNotAllowed"
     ACCELERATOR_COUNT_INVALID = "AcceleratorCountInvalid"
     BUCKET_NOT_DIVISIBLE = "BucketNotDivisible"
+    ADAPTER_RANK_TOO_HIGH = "AdapterRankTooHigh"
     SPEC_INVALID = "SpecInvalid"
     CHILD_REFUSED = "ChildRefused"
     NAME_TAKEN = "NameTaken"
@@ -157,6 +188,7 @@ class Reason(StrEnum):
     MODEL_MISSING = "ModelMissing"
     FETCH_FAILED = "FetchFailed"
     CLAIM_NOT_FOUND = "ClaimNotFound"
+    SECRET_NOT_FOUND = "SecretNotFound"
     VOLUME_NOT_PROVISIONED = "VolumeNotProvisioned"
     VOLUME_PENDING = "VolumePending"
     VOLUME_FULL = "VolumeFull"
@@ -192,17 +224,19 @@ REASONS: Mapping[Reason, str] = {
     Reason.PROFILE_NOT_ALLOWED: "The AcceleratorProfile's allowedNamespaces leave this namespace out.",
     Reason.ACCELERATOR_COUNT_INVALID: "spec.accelerator.count asks for more than the profile's resource can give.",
     Reason.BUCKET_NOT_DIVISIBLE: "A bucket's size does not divide by what the model needs; the message has the next.",
+    Reason.ADAPTER_RANK_TOO_HIGH: "An adapter's rank is higher than its maximumRank; raise that, or name another file.",
     Reason.SPEC_INVALID: "The stored spec does not fit this operator; the message names the field.",
     Reason.CHILD_REFUSED: "The API server refused an object made for this one; the message is the server's own.",
     Reason.NAME_TAKEN: "An object of the needed name exists and was not made for this one; rename one of them.",
-    Reason.WAITING_FOR_MODEL: "The model is not on its volume yet.",
+    Reason.WAITING_FOR_MODEL: "The model, its refiner or an adapter is not on its volume yet.",
     Reason.WAITING_FOR_BANK: "The tune bank does not have every declared bucket yet.",
     Reason.FETCHING: "The fetch Job is at work.",
-    Reason.MODEL_PRESENT: "The model is on its volume and its files were checked.",
-    Reason.MODEL_INVALID: "The files are not an SDXL pipeline the runtime can load; the message names what is wrong.",
-    Reason.MODEL_MISSING: "There is no model at the path that spec.model.source names.",
+    Reason.MODEL_PRESENT: "The files are on their volumes and were checked.",
+    Reason.MODEL_INVALID: "The files are not what the runtime can load as that; the message names what is wrong.",
+    Reason.MODEL_MISSING: "There is nothing at the path that a source of spec.model names.",
     Reason.FETCH_FAILED: "The fetch Job failed; it is tried again after a pause.",
     Reason.CLAIM_NOT_FOUND: "The PersistentVolumeClaim that a volume names does not exist in this namespace.",
+    Reason.SECRET_NOT_FOUND: "A Secret that a replica mounts does not exist in this namespace; the message names it.",
     Reason.VOLUME_NOT_PROVISIONED: "The storage class refused the volume; the message is the provisioner's own.",
     Reason.VOLUME_PENDING: "The volume is being provisioned.",
     Reason.VOLUME_FULL: "No space is left on the volume; give it more, and the Job is tried again.",

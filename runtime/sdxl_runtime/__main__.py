@@ -15,11 +15,16 @@ _COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "fetch": ("sdxl_runtime.sources", "main", "bring the model onto the volume"),
     "identify": ("sdxl_runtime.bank", "identify_main", "print what a compiled artefact depends on here"),
 }
+_BENCH = "load any OpenAI-compatible image endpoint and say what came of it"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command with the settings of the environment; returns the exit code of docs/contract.md."""
-    command = _parser().parse_args(arguments).command
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["bench"]:  # the only one with a command line of its own; it knows no settings
+        bench: int = importlib.import_module("sdxl_runtime.bench").main(words[1:])
+        return bench
+    command = _parser().parse_args(words).command
     logs.configure()
     module, function, _ = _COMMANDS[command]
     try:
@@ -40,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, (_, _, summary) in _COMMANDS.items():
         commands.add_parser(name, help=summary, description=summary)
+    commands.add_parser("bench", help=_BENCH)
     return parser
 
 

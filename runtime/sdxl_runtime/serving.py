@@ -12,7 +12,7 @@ from typing import Any
 
 import uvicorn
 
-from sdxl_runtime.app import Service, create_internal_app, create_public_app
+from sdxl_runtime.app import Service, create_internal_app, create_public_app, tracing
 from sdxl_runtime.app.forwarding import Forwarder
 from sdxl_runtime.app.keys import Keys
 from sdxl_runtime.app.pictures import Pictures
@@ -98,6 +98,7 @@ def create_service(settings: Settings) -> Service:
         Tasks(signer, batcher.abandon),
         Pictures(signer),
         Forwarder(),
+        tracing.configured_provider(os.environ, settings.model_name),
     )
 
 
@@ -119,6 +120,8 @@ async def serve(service: Service) -> int:
             server.should_exit = True
         await asyncio.gather(*tasks)
         await service.forwarder.close()
+        if service.tracer_provider is not None:
+            await asyncio.to_thread(service.tracer_provider.shutdown)  # sends what is left
 
 
 async def _live(service: Service, stop: "_Signals") -> int:

@@ -55,6 +55,8 @@ def test_an_operator_for_one_namespace_may_do_nothing_in_another(apiserver: ApiS
     assert may("patch", "sdxlmodels.sdxl.dev", "--subresource=status", "--namespace=studio")
     assert may("list", "acceleratorprofiles.sdxl.dev")
     assert not may("patch", "deployments.apps", "--namespace=default")
-    assert not may("get", "secrets", "--namespace=studio")
+    assert may("create", "secrets", "--namespace=studio")
+    for verb in ("get", "list", "watch", "patch", "update", "delete"):
+        assert not may(verb, "secrets", "--namespace=studio")
     assert not may("create", "acceleratorprofiles.sdxl.dev")
     assert not may("patch", "sdxlservices.sdxl.dev", "--namespace=studio")

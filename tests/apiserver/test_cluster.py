@@ -1,5 +1,6 @@
 """`KubernetesCluster` against a real API server: what it writes, what it leaves alone, and how it fails."""
 
+import base64
 import json
 import re
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ from sdxl_operator.cluster.recorder import EventRecorder
 from sdxl_operator.cluster.server import KubernetesCluster
 from sdxl_operator.cluster.transport import Transport, load_configuration
 from sdxl_operator.naming import Object, Ref
+from sdxl_operator.plan import signing
 from tests.apiserver.conftest import ApiServer, a_config_map, a_profile, a_service
 
 
@@ -115,6 +117,29 @@ async def test_a_field_that_someone_else_changed_is_put_back(
     apiserver.kubectl("patch", "cm", "notes", "-n", namespace, "-p", json.dumps({"data": {"a": "2", "theirs": "x"}}))
     live = await cluster.apply(a_config_map(namespace, a="1"))
     assert live["data"] == {"a": "1", "theirs": "x"}
+
+
+async def test_a_secret_is_made_once_and_what_is_there_stays(
+    cluster: KubernetesCluster, apiserver: ApiServer, namespace: str
+) -> None:
+    service = await cluster.apply(a_service(namespace))
+    assert await cluster.create(signing.build(service, "a" * 64)) is True
+    assert await cluster.create(signing.build(service, "b" * 64)) is False
+    found = json.loads(apiserver.kubectl("get", "secret", "studio-signing", "-n", namespace, "-o", "json"))
+    assert base64.b64decode(found["data"]["key"]) == b"a" * 64
+    assert found["metadata"]["ownerReferences"][0]["uid"] == service["metadata"]["uid"]
+
+
+async def test_a_deployment_is_found_by_each_model_that_it_mounts(cluster: KubernetesCluster, namespace: str) -> None:
+    names = [naming.model_name({"source": f"pvc://claim/{'x' * length}"}) for length in (1, 200)]
+    labels = {**naming.MANAGED, **{naming.uses_model_label(name): "true" for name in names}}
+    config_map = a_config_map(namespace)
+    config_map["metadata"]["labels"] = labels
+    await cluster.apply(config_map)
+    for name in names:
+        wanted = {**naming.MANAGED, naming.uses_model_label(name): "true"}
+        assert len(await cluster.list("v1", "ConfigMap", namespace, wanted)) == 1
+    assert await cluster.list("v1", "ConfigMap", namespace, {naming.uses_model_label("other"): "true"}) == []
 
 
 async def test_a_field_no_longer_asked_for_goes_away(cluster: KubernetesCluster, namespace: str) -> None:

@@ -11,6 +11,17 @@ from sdxl_operator.api import KINDS
 from sdxl_operator.naming import Object
 from tests.apiserver.conftest import ApiServer, a_profile, a_service
 
+MODEL = {"source": "demo://shapes"}
+PIXEL = {"name": "pixel", "source": "demo://pixel"}
+
+
+def with_adapters(*adapters: Object) -> Object:
+    return {"model": {**MODEL, "adapters": list(adapters)}}
+
+
+def with_refiner(**refiner: Any) -> Object:
+    return {"model": {**MODEL, "refiner": {"source": "demo://shapes-refiner", **refiner}}}
+
 
 def stored(apiserver: ApiServer, namespace: str, name: str = "studio") -> Any:
     return json.loads(apiserver.kubectl("get", "sdxl", name, "-n", namespace, "-o", "json"))
@@ -29,10 +40,11 @@ def test_every_crd_is_established_and_structural(apiserver: ApiServer) -> None:
 def test_the_least_service_gets_every_default_from_the_server(apiserver: ApiServer, namespace: str) -> None:
     apiserver.apply(a_service(namespace))
     spec = stored(apiserver, namespace)["spec"]
-    assert spec["buckets"] == [{"width": 128, "height": 128, "batch": 1}]
+    assert spec["buckets"] == [{"width": 128, "height": 128, "batch": 1, "promptTokens": 77}]
     assert spec["accelerator"] == {"profile": "cpu", "count": 1}
     assert spec["compile"]["tuning"] == {"minimumSpeedupPercent": 102, "activeDeadlineSeconds": 21600}
     assert spec["server"]["defaults"] == {"numInferenceSteps": 30, "guidanceScale": "5.0", "scheduler": "Euler"}
+    assert (spec["server"]["recycleAfterRequests"], spec["server"]["logPrompts"]) == (0, False)
     assert spec["expose"]["service"] == {"type": "ClusterIP", "port": 80}
 
 
@@ -42,6 +54,38 @@ def test_a_default_that_says_nothing_is_not_stored(apiserver: ApiServer, namespa
     assert "variant" not in spec["model"]
     assert "resources" not in spec["server"]
     assert "env" not in spec["server"]
+    assert "topologySpread" not in spec["server"]
+    assert "refiner" not in spec["model"]
+    assert "adapters" not in spec["model"]
+    assert "auth" not in spec
+
+
+def test_adapters_and_a_refiner_get_their_defaults(apiserver: ApiServer, namespace: str) -> None:
+    adapters = [{"name": "pixel", "source": "demo://pixel"}, {"name": "ink", "source": "pvc://loras/ink.safetensors"}]
+    refiner = {"source": "demo://shapes-refiner"}
+    apiserver.apply(a_service(namespace, model={**MODEL, "adapters": adapters, "refiner": refiner}))
+    found = stored(apiserver, namespace)["spec"]["model"]
+    assert found["adapters"] == [{**adapter, "maximumRank": 64} for adapter in adapters]
+    assert found["refiner"] == {**refiner, "startAtPercent": 80}
+
+
+def test_one_shape_may_be_there_once_for_each_length_of_prompts(apiserver: ApiServer, namespace: str) -> None:
+    buckets = [{"width": 128, "height": 128, "promptTokens": tokens} for tokens in (77, 154, 231)]
+    apiserver.apply(a_service(namespace, buckets=buckets))
+    assert stored(apiserver, namespace)["spec"]["buckets"] == [{**bucket, "batch": 1} for bucket in buckets]
+
+
+def test_a_model_of_the_version_before_is_a_pipeline_and_can_still_be_applied(
+    apiserver: ApiServer, namespace: str
+) -> None:
+    metadata = {"name": "demo-shapes", "namespace": namespace}
+    model = {"apiVersion": "sdxl.dev/v1alpha1", "kind": "SDXLModel", "metadata": metadata, "spec": MODEL}
+    apiserver.apply(model)
+    apiserver.apply(model)
+    found = json.loads(apiserver.kubectl("get", "sdxlmodel", "demo-shapes", "-n", namespace, "-o", "json"))
+    assert found["spec"]["content"] == "Pipeline"
+    other = {**model, "spec": {**MODEL, "content": "Adapter"}}
+    assert "make another instead of editing it" in apiserver.apply(other, check=False)
 
 
 def test_an_unknown_field_is_refused_by_strict_clients_and_pruned_for_others(
@@ -69,6 +113,20 @@ def test_an_unknown_field_is_refused_by_strict_clients_and_pruned_for_others(
         ({"tuneBank": {"volume": {"claimName": "bank", "size": "1Gi"}}}, "claimName names an existing claim"),
         ({"precision": "FP64"}, "supported values"),
         ({"replicas": -1}, "should be greater than or equal to 0"),
+        (with_adapters(PIXEL, {**PIXEL, "source": "pvc://loras"}), "Duplicate value"),
+        (with_adapters({**PIXEL, "name": "Pixel Art"}), "spec.model.adapters[0].name"),
+        (with_adapters({**PIXEL, "source": "demo://shapes"}), "source is demo://pixel, or pvc://"),
+        (with_adapters({**PIXEL, "source": "pvc://loras/../x"}), "must not contain '..'"),
+        (with_adapters({**PIXEL, "maximumRank": 513}), "should be less than or equal to 512"),
+        (with_refiner(source="demo://shapes"), "source is demo://shapes-refiner, or pvc://"),
+        (with_refiner(startAtPercent=49), "should be greater than or equal to 50"),
+        (with_refiner(startAtPercent=100), "should be less than or equal to 99"),
+        ({"buckets": [{"width": 128, "height": 128, "promptTokens": 100}]}, 'supported values: "77", "154", "231"'),
+        ({"server": {"env": [{"name": "SDXL_LOG_PROMPTS", "value": "true"}]}}, "remove it from env"),
+        ({"server": {"recycleAfterRequests": -1}}, "should be greater than or equal to 0"),
+        ({"server": {"topologySpread": [{"topologyKey": "zone"}, {"topologyKey": "zone"}]}}, "Duplicate value"),
+        ({"server": {"topologySpread": [{"topologyKey": "zone", "maxSkew": 0}]}}, "greater than or equal to 1"),
+        ({"auth": {"apiKeysSecretRef": {}}}, "spec.auth.apiKeysSecretRef.name"),
     ],
     ids=lambda value: value if isinstance(value, str) else next(iter(value)),
 )

@@ -20,6 +20,7 @@ SERVED: Rights = {
     ("", "configmaps"): CHILD,
     ("", "persistentvolumeclaims"): CHILD,
     ("", "services"): CHILD,
+    ("", "secrets"): {"create"},
     ("apps", "controllerrevisions"): CHILD,
     ("apps", "deployments"): CHILD,
     ("batch", "jobs"): CHILD,
@@ -80,8 +81,9 @@ def test_nothing_is_allowed_by_a_star(objects: list[dict[str, Any]]) -> None:
 
 def test_the_operator_reads_no_secret_and_no_node(objects: list[dict[str, Any]]) -> None:
     for kind in ("Role", "ClusterRole"):
-        resources = {resource for _, resource in rights(objects, kind, "release-sdxl-operator")}
-        assert not resources & {"secrets", "nodes", "pods/exec", "serviceaccounts"}
+        allowed = rights(objects, kind, "release-sdxl-operator")
+        assert allowed.get(("", "secrets"), {"create"}) == {"create"}
+        assert not {resource for _, resource in allowed} & {"nodes", "pods/exec", "serviceaccounts"}
 
 
 def test_every_binding_names_the_operators_account_and_a_role_that_is_there(objects: list[dict[str, Any]]) -> None:

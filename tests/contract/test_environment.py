@@ -10,28 +10,41 @@ import yaml
 from sdxl_operator import naming
 from sdxl_operator.api import ProfileSpec, ServiceSpec
 from sdxl_operator.api.profile import Backend as ProfileBackend
+from sdxl_operator.api.server import Scheduler
 from sdxl_operator.api.service import Precision as SpecPrecision
-from sdxl_operator.api.service import Scheduler
+from sdxl_operator.api.weights import ModelContent
 from sdxl_operator.naming import Object
 from sdxl_operator.plan import bank, model, pod, replica
 from sdxl_operator.plan.bank import Demand
 from sdxl_operator.plan.resolved import Resolved
+from sdxl_operator.plan.weights import Weights
 from sdxl_operator.runtime_client import INTERNAL_PORT
 from sdxl_runtime.__main__ import main
 from sdxl_runtime.bank import accepted_entry
 from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.protocol import SCHEDULERS
-from sdxl_runtime.settings import Backend, CompileMode, Precision, Settings
+from sdxl_runtime.settings import AdapterFile, Backend, CompileMode, Precision, Settings
 
 CONTRACT = (Path(__file__).parents[2] / "docs" / "contract.md").read_text()
 DIGEST = "sha256:" + "ab" * 32
-BUCKETS = [{"width": 128, "height": 128, "batch": 1}, {"width": 160, "height": 96, "batch": 4}]
+BUCKETS = [
+    {"width": 128, "height": 128, "batch": 1},
+    {"width": 160, "height": 96, "batch": 4},
+    {"width": 160, "height": 96, "batch": 4, "promptTokens": 154},
+]
+FURTHER = {
+    "adapters": [
+        {"name": "pixel", "source": "demo://pixel", "maximumRank": 16},
+        {"name": "ink", "source": "pvc://loras/styles/ink.safetensors"},
+    ],
+    "refiner": {"source": "demo://shapes-refiner", "variant": "bf16", "startAtPercent": 75},
+}
 
 
-def resolved(source: str = "demo://shapes") -> Resolved:
+def resolved(**change: Object) -> Resolved:
     spec = ServiceSpec.model_validate(
         {
-            "model": {"source": source, "variant": "fp16"},
+            "model": {"source": "demo://shapes", "variant": "fp16", **FURTHER},
             "buckets": BUCKETS,
             "precision": "BF16",
             "compile": {"mode": "AheadOfTime", "tuning": {"minimumSpeedupPercent": 111}},
@@ -40,7 +53,11 @@ def resolved(source: str = "demo://shapes") -> Resolved:
                 "queueLimitSeconds": 33,
                 "requestTimeoutSeconds": 66,
                 "defaults": {"numInferenceSteps": 21, "guidanceScale": "4.5", "scheduler": "UniPC"},
+                "recycleAfterRequests": 12345,
+                "logPrompts": True,
             },
+            "auth": {"apiKeysSecretRef": {"name": "keys"}},
+            **change,
         }
     )
     profile = ProfileSpec.model_validate({"backend": "CPU", "image": "runtime:1"})
@@ -64,15 +81,16 @@ def serve_container() -> Object:
 
 def compile_container() -> Object:
     service = resolved()
-    own_model = owned("SDXLModel", service.model_name, service.model)
+    own_model = owned("SDXLModel", service.model.name, service.model.spec)
     own_bank = owned("SDXLTuneBank", str(service.bank_name), service.bank or {})
     job = bank.compile_job(own_bank, service.profile, Demand.of([service.spec]), own_model)
     return job["spec"]["template"]["spec"]["containers"][0]
 
 
-def fetch_container() -> Object:
-    service = resolved()
-    job = model.fetch_job(owned("SDXLModel", service.model_name, service.model), "runtime:1", "IfNotPresent")
+def fetch_container(weights: Weights | None = None) -> Object:
+    """The one that fetches the model, or what else is given."""
+    wanted = weights or resolved().model
+    job = model.fetch_job(owned("SDXLModel", wanted.name, wanted.spec), "runtime:1", "IfNotPresent")
     return job["spec"]["template"]["spec"]["containers"][0]
 
 
@@ -80,7 +98,15 @@ CONTAINERS = {"serve": serve_container, "compile": compile_container, "fetch": f
 
 
 def settings_of(container: Object) -> Settings:
-    return Settings.from_environment({item["name"]: item["value"] for item in container["env"]})
+    """What the runtime reads; a field of the pod is what a kubelet would put there."""
+    pod_fields = {"status.podIP": "10.1.2.3"}
+    return Settings.from_environment(
+        {
+            item["name"]: item.get("value")
+            or pod_fields.get(item.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath"), "")
+            for item in container["env"]
+        }
+    )
 
 
 @pytest.mark.parametrize("command", CONTAINERS)
@@ -107,15 +133,44 @@ def test_a_replica_reads_back_what_the_spec_says() -> None:
     found = settings_of(serve_container())
     assert found.backend is Backend.CPU
     assert found.model_name == "studio"
-    assert found.model_path == Path("/models") / resolved().model_name
+    assert found.model_path == Path("/models") / resolved().model.name
     assert found.model_digest == DIGEST
     assert found.model_variant == "fp16"
-    assert found.buckets == (Bucket(128, 128), Bucket(160, 96, 4))
+    assert found.buckets == (Bucket(128, 128), Bucket(160, 96, 4), Bucket(160, 96, 4, 154))
     assert found.precision is Precision.BF16
     assert found.compile_mode is CompileMode.AHEAD_OF_TIME
     assert (found.queue_limit_seconds, found.request_timeout_seconds, found.drain_timeout_seconds) == (33, 66, 77)
     assert (found.default_steps, found.default_guidance_scale, found.default_scheduler) == (21, 4.5, "UniPC")
     assert (found.port, found.internal_port) == (pod.PUBLIC_PORT, pod.INTERNAL_PORT)
+    assert (found.recycle_after_requests, found.log_prompts) == (12345, True)
+
+
+def test_a_replica_reads_back_its_adapters_and_its_refiner() -> None:
+    found, service = settings_of(serve_container()), resolved()
+    assert service.refiner is not None
+    pixel = Path("/adapters/pixel") / service.adapters[0].name
+    assert found.adapters == (
+        AdapterFile("pixel", pixel, 16),
+        AdapterFile("ink", Path("/adapters/ink/styles/ink.safetensors"), 64),
+    )
+    assert found.refiner_path == Path("/refiner") / service.refiner.name
+    assert (found.refiner_variant, found.refiner_start_percent) == ("bf16", 75)
+
+
+def test_a_service_without_adapters_refiner_and_keys_says_nothing_of_them() -> None:
+    plain = resolved(model={"source": "demo://shapes"}, auth={})
+    container = replica.template(plain, DIGEST)["spec"]["containers"][0]
+    names = {item["name"] for item in container["env"]}
+    assert not [name for name in names if name.startswith(("SDXL_ADAPTERS", "SDXL_REFINER", "SDXL_API_KEYS"))]
+    assert settings_of(container).adapters == ()
+    assert settings_of(container).refiner_path is None
+
+
+def test_a_replica_finds_its_keys_and_says_where_others_reach_it() -> None:
+    found = settings_of(serve_container())
+    assert found.api_keys_path == Path("/etc/sdxl/keys")
+    assert found.signing_key_path == Path("/etc/sdxl/signing/key")
+    assert found.advertised_host == "10.1.2.3"
 
 
 def test_the_compile_job_and_the_replica_see_the_same_model_and_the_same_bank() -> None:
@@ -129,6 +184,18 @@ def test_the_compile_job_and_the_replica_see_the_same_model_and_the_same_bank() 
 def test_fetch_writes_where_the_others_read() -> None:
     assert settings_of(fetch_container()).model_path == settings_of(serve_container()).model_path
     assert settings_of(fetch_container()).model_source == "demo://shapes"
+    assert settings_of(fetch_container()).model_content == ModelContent.PIPELINE
+
+
+def test_a_fetched_adapter_and_refiner_are_where_the_replica_looks_for_them() -> None:
+    """The Jobs mount a claim at /models, a replica mounts the same one elsewhere: what is below is the same."""
+    served = settings_of(serve_container())
+    paths = {"refiner": served.refiner_path, **{f"adapters/{item.name}": item.path for item in served.adapters}}
+    for weights in resolved().weights[1:]:
+        fetched = settings_of(fetch_container(weights))
+        assert fetched.model_content == weights.spec["content"]
+        assert fetched.model_path.relative_to("/models") == Path(paths[weights.role]).relative_to(weights.mount)
+        assert weights.mount in {item["mountPath"] for item in serve_container()["volumeMounts"]}
 
 
 def test_paths_are_below_the_mounts() -> None:
@@ -143,6 +210,8 @@ def test_paths_are_below_the_mounts() -> None:
     assert mounts["/models"]["readOnly"]
     assert str(found.bank_accepted.parent) in mounts
     assert mounts["/tmp"].get("readOnly") is not True
+    for path in (found.api_keys_path, found.signing_key_path.parent if found.signing_key_path else None):
+        assert mounts[str(path)]["readOnly"]
 
 
 def test_the_operator_asks_the_internal_port() -> None:
@@ -156,6 +225,7 @@ def test_enumerations_are_the_same_on_both_sides() -> None:
     assert {item.value for item in ProfileBackend} == {item.value for item in Backend}
     assert {item.value for item in SpecPrecision} == {item.value for item in Precision}
     assert {item.value for item in Scheduler} == set(SCHEDULERS)
+    assert {item.value for item in ModelContent} == {item.value for item in type(Settings().model_content)}
 
 
 @pytest.mark.parametrize("bucket", BUCKETS)

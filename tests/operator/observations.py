@@ -8,7 +8,7 @@ from typing import Any
 from sdxl_operator.accept import Refusal, accept
 from sdxl_operator.api.resource import Retention
 from sdxl_operator.api.service import ServiceSpec
-from sdxl_operator.naming import BANK, MODEL, Object, Reason
+from sdxl_operator.naming import BANK, MODEL, ModelUse, Object, Reason
 from sdxl_operator.status import bank as bank_status
 from sdxl_operator.status import model as model_status
 from sdxl_operator.status import service as service_status
@@ -16,6 +16,7 @@ from sdxl_operator.status.conditions import Finding
 from sdxl_operator.status.pods import Observed
 from sdxl_operator.status.service import View
 from sdxl_operator.status.usage import Usage
+from sdxl_operator.status.weights import UsedModel
 from sdxl_operator.status.work import Standing, standing
 from tests.operator.builders import NAMESPACE, NOW, a_profile, a_service, at, owner, service_spec
 
@@ -122,13 +123,17 @@ def a_deployment(wanted: int = 1, have: int = 1, ready: int = 1, **condition: An
     return {"metadata": metadata, "spec": {"replicas": wanted}, "status": {**status, "conditions": conditions}}
 
 
+def used(live: Object | None, role: str = "model", name: str = "m") -> UsedModel:
+    """An SDXLModel as a service uses it."""
+    return UsedModel(ModelUse(role, name), live)
+
+
 def a_view(change: Object | None = None, **members: Any) -> View:
     """A service whose model and bank are there and whose only replica is ready."""
     usual: dict[str, Any] = {
         "url": "http://studio",
-        "model_name": "m",
+        "models": (used(child(Reason.MODEL_PRESENT)),),
         "bank_name": "b",
-        "model": child(Reason.MODEL_PRESENT),
         "bank": child(Reason.COMPILED, entries=[KEPT]),
         "deployment": a_deployment(),
         "observed": Observed([running(ready=True)]),

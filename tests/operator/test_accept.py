@@ -2,11 +2,12 @@
 
 import pytest
 
-from sdxl_operator.accept import Refusal, accept, divisible
+from sdxl_operator.accept import Refusal, accept, measured
 from sdxl_operator.api.service import ServiceSpec
 from sdxl_operator.naming import Object
 from sdxl_operator.plan.resolved import Resolved
 from tests.operator.builders import NAMESPACE, a_profile, a_service, service_spec
+from tests.operator.observations import used
 
 
 def sentence(change: Object, *profiles: Object) -> str:
@@ -89,7 +90,16 @@ def test_a_size_must_divide_by_what_the_model_needs(
     width: int, height: int, multiple: int | None, nearest: str | None
 ) -> None:
     spec = ServiceSpec.model_validate(service_spec({"buckets": [{"width": width, "height": height}]}))
-    found = divisible(spec, {} if multiple is None else {"sizeMultiple": multiple})
+    found = measured(spec, [used({"status": {} if multiple is None else {"sizeMultiple": multiple}})])
     assert found.holds == (nearest is None)
     if nearest:
         assert f"nearest: {nearest})" in found.message
+
+
+@pytest.mark.parametrize(("rank", "holds"), [(None, True), (1, True), (16, True), (17, False)])
+def test_an_adapter_may_have_any_rank_up_to_its_maximum(rank: int | None, holds: bool) -> None:
+    adapters = [{"name": "pixel", "source": "demo://pixel", "maximumRank": 16}]
+    spec = ServiceSpec.model_validate(service_spec({"model": {"adapters": adapters}}))
+    status = {} if rank is None else {"sizeMultiple": 1, "rank": rank}
+    found = measured(spec, [used({"status": {"sizeMultiple": 32}}), used({"status": status}, "adapters/pixel", "p")])
+    assert found.holds == holds

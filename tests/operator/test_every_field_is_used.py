@@ -21,6 +21,7 @@ from sdxl_operator.plan import model as plan_model
 from sdxl_operator.plan import service as plan_service
 from sdxl_operator.plan.bank import Demand
 from sdxl_operator.plan.resolved import Resolved
+from sdxl_operator.plan.weights import Weights
 from sdxl_operator.status.usage import Usage
 from tests.operator.builders import DIGEST, NAMESPACE, NOW, a_profile, a_service, owner
 from tests.operator.world import Life
@@ -32,10 +33,19 @@ KIND_SCHEMAS = {
 }
 
 SERVICE_SPEC: Object = {
-    "model": {"source": "demo://shapes"},
+    "model": {
+        "source": "demo://shapes",
+        "refiner": {"source": "demo://shapes-refiner"},
+        "adapters": [{"name": "pixel", "source": "demo://pixel"}],
+    },
     "accelerator": {"profile": "card"},
     "buckets": [{"width": 128, "height": 128, "batch": 1}],
-    "server": {"env": [{"name": "A", "value": "1"}], "imagePullSecrets": [{"name": "registry"}]},
+    "server": {
+        "env": [{"name": "A", "value": "1"}],
+        "imagePullSecrets": [{"name": "registry"}],
+        "topologySpread": [{"topologyKey": "zone"}],
+    },
+    "auth": {"apiKeysSecretRef": {"name": "keys"}},
 }
 PROFILE_SPEC: Object = {
     "backend": "CUDA",
@@ -60,6 +70,8 @@ BASES = {SERVICE: SERVICE_SPEC, PROFILE: PROFILE_SPEC, MODEL: MODEL_SPEC, BANK: 
 
 OTHER: dict[tuple[str, str], Any] = {
     (SERVICE, "model.source"): "pvc://weights/sdxl",
+    (SERVICE, "model.refiner.source"): "pvc://weights/refiner",
+    (SERVICE, "model.adapters[].source"): "pvc://weights/pixel",
     (SERVICE, "accelerator.profile"): "another",
     (SERVICE, "server.defaults.guidanceScale"): "7.5",
     (PROFILE, "resource.name"): "example.org/other",
@@ -151,13 +163,16 @@ def of_service(spec: Object, profile: Object) -> Any:
     verdict = accept(service, [a_profile("card", {**profile})])
     if isinstance(verdict, Refusal):
         return ["refused", verdict.finding.reason.value]
-    rendered = [*_of_model(verdict), *_of_bank(verdict), *_of_replicas(service, verdict)]
-    text = json.dumps(rendered, sort_keys=True).replace(verdict.model_name, "MODEL")
+    models = [part for item in verdict.weights for part in _of_model(verdict, item)]
+    rendered = [*models, *_of_bank(verdict), *_of_replicas(service, verdict)]
+    text = json.dumps(rendered, sort_keys=True)
+    for item in verdict.weights:
+        text = text.replace(item.name, item.role.upper())
     return text.replace(verdict.bank_name, "BANK") if verdict.bank_name else text
 
 
-def _of_model(service: Resolved) -> list[Any]:
-    model = owner(MODEL, service.model_name, service.model)
+def _of_model(service: Resolved, weights: Weights) -> list[Any]:
+    model = owner(MODEL, weights.name, weights.spec)
     secrets = [secret.name for secret in service.spec.server.image_pull_secrets]
     usage = Usage.of(["studio"], [service.spec.model.retention], {}, NOW)
     fetch = plan_model.fetch_job(model, "image", "Always", secrets)["spec"]
@@ -168,14 +183,14 @@ def _of_bank(service: Resolved) -> list[Any]:
     if service.bank is None or service.bank_name is None:
         return ["no bank"]
     bank = owner(BANK, service.bank_name, service.bank)
-    model = owner(MODEL, service.model_name, service.model, {"digest": DIGEST})
+    model = owner(MODEL, service.model.name, service.model.spec, {"digest": DIGEST})
     usage = Usage.of(["studio"], [service.spec.tune_bank.retention], {}, NOW)
     job = plan_bank.compile_job(bank, service.profile, Demand.of([service.spec]), model)["spec"]
     return [job, claim.build(bank, naming.BANK_LABEL, "bank"), usage.to_status()]
 
 
 def _of_replicas(service: Object, wanted: Resolved) -> list[Any]:
-    uses = {"model": wanted.model_name, "bank": wanted.bank_name}
+    uses = {"models": [], "bank": wanted.bank_name}
     revision = {"metadata": {"name": "r"}, "data": {"template": replica.template(wanted, DIGEST), "uses": uses}}
     found = deployment.build(service, wanted, revision)["spec"]
     return [found, plan_service.build(service, wanted)["spec"], disruption.build(service, wanted)["spec"]]

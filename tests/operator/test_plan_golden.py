@@ -10,12 +10,13 @@ import yaml
 from sdxl_operator import naming
 from sdxl_operator.naming import BANK, MODEL, Object
 from sdxl_operator.plan import bank as plan_bank
-from sdxl_operator.plan import claim, deployment, disruption, replica, revision
+from sdxl_operator.plan import claim, deployment, disruption, replica, revision, signing
 from sdxl_operator.plan import model as plan_model
 from sdxl_operator.plan import service as plan_service
 from sdxl_operator.plan.bank import Demand
 from sdxl_operator.plan.resolved import Resolved
-from tests.operator.builders import DIGEST, a_service, chart_profile, merged, owner, resolved
+from sdxl_operator.plan.weights import Weights
+from tests.operator.builders import DIGEST, NAMESPACE, a_service, chart_profile, merged, owner, resolved
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -70,12 +71,12 @@ def of_bank(service: Resolved) -> Object:
 
 
 def compile_job(service: Resolved) -> Object:
-    model = owner(MODEL, service.model_name, service.model, {"digest": DIGEST})
+    model = owner(MODEL, service.model.name, service.model.spec, {"digest": DIGEST})
     return plan_bank.compile_job(of_bank(service), service.profile, Demand.of([service.spec]), model)
 
 
-def fetch_job(service: Resolved) -> Object:
-    model = owner(MODEL, service.model_name, service.model)
+def fetch_job(weights: Weights) -> Object:
+    model = owner(MODEL, weights.name, weights.spec)
     return plan_model.fetch_job(model, "example.org/fetch:1", "Always", ["registry"])
 
 
@@ -97,6 +98,25 @@ def a_claim(service: Resolved) -> Object:
     return found
 
 
+FURTHER: Object = {
+    "model": {
+        "refiner": {"source": "pvc://weights/refiner", "variant": "fp16", "startAtPercent": 75},
+        "adapters": [
+            {"name": "pixel", "source": "demo://pixel"},
+            {"name": "ink", "source": "pvc://weights/loras/ink.safetensors", "maximumRank": 128},
+        ],
+    },
+    "buckets": [{"width": 128, "height": 128}, {"width": 128, "height": 128, "promptTokens": 154}],
+    "server": {
+        "recycleAfterRequests": 10000,
+        "logPrompts": True,
+        "topologySpread": [
+            {"topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule"},
+            {"topologyKey": "topology.kubernetes.io/zone", "maxSkew": 2},
+        ],
+    },
+    "auth": {"apiKeysSecretRef": {"name": "studio-keys"}},
+}
 SMALL = {"replicas": 2}
 SIZED = {"tuneBank": {"volume": {"size": "5Gi", "storageClassName": "fast", "accessModes": ["ReadWriteOnce"]}}}
 
@@ -109,12 +129,17 @@ PLANS: dict[str, Callable[[], Object | None]] = {
     "revision": lambda: a_revision(resolved(SMALL)),
     "service": lambda: plan_service.build(a_service(), resolved({"expose": {"service": {"port": 8080}}})),
     "disruption": lambda: disruption.build(a_service(), resolved(FULL, on_host())),
-    "model": lambda: plan_model.build(resolved(FULL, on_host())),
+    "model": lambda: plan_model.build(NAMESPACE, resolved(FULL, on_host()).model),
+    "model-adapter": lambda: plan_model.build(NAMESPACE, resolved(FURTHER).adapters[0]),
+    "model-refiner": lambda: plan_model.build(NAMESPACE, resolved(FURTHER).weights[1]),
+    "signing": lambda: signing.build(a_service(), "5ec7e7" * 4),
     "bank": lambda: plan_bank.build(resolved(FULL, on_host())),
     "claim": lambda: a_claim(resolved(SIZED)),
     "claim-of-defaults": lambda: a_claim(resolved()),
-    "fetch-job": lambda: fetch_job(resolved()),
-    "fetch-job-in-place": lambda: fetch_job(resolved(FULL, on_host())),
+    "template-further": lambda: template(resolved(FURTHER)),
+    "fetch-job": lambda: fetch_job(resolved().model),
+    "fetch-job-in-place": lambda: fetch_job(resolved(FULL, on_host()).model),
+    "fetch-job-adapter": lambda: fetch_job(resolved(FURTHER).adapters[0]),
     "compile-job": lambda: compile_job(resolved()),
     "compile-job-ascend-910b-on-host": lambda: compile_job(resolved(FULL, on_host())),
     "accepted": lambda: accepted(resolved()),

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from sdxl_operator import naming
-from sdxl_operator.api.service import RESERVED_ENVIRONMENT, ServiceSpec
+from sdxl_operator.api.server import RESERVED_ENVIRONMENT
+from sdxl_operator.api.service import ServiceSpec
 from sdxl_operator.naming import Object
 from sdxl_operator.plan import deployment, job, pod, revision
 from sdxl_operator.plan.bank import Demand
-from sdxl_operator.plan.resolved import claim_name, model_path
+from sdxl_operator.plan.weights import model_path
 from tests.operator.builders import a_profile, a_service, chart_profile, resolved, service_spec
-from tests.operator.test_plan_golden import FULL, PLANS, compile_job, fetch_job, on_host, template
+from tests.operator.test_plan_golden import FULL, FURTHER, PLANS, compile_job, fetch_job, on_host, template
 
 LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
 POD_PLANS = [name for name in PLANS if name.startswith(("template", "fetch", "compile"))]
@@ -93,13 +94,17 @@ def test_only_the_one_that_fills_a_volume_may_write_to_it() -> None:
         "/models": True,
         "/bank": True,
         "/etc/sdxl/accepted": True,
+        "/etc/sdxl/signing": True,
         "/tmp": False,
         "/dev/shm": False,
     }
     assert mounts(compile_job(resolved()))["/models"] is True
     assert mounts(compile_job(resolved()))["/bank"] is False
-    assert mounts(fetch_job(resolved()))["/models"] is False
-    assert mounts(fetch_job(resolved({"model": {"source": "pvc://weights/x"}})))["/models"] is True
+    assert mounts(fetch_job(resolved().model))["/models"] is False
+    assert mounts(fetch_job(resolved({"model": {"source": "pvc://weights/x"}}).model))["/models"] is True
+    further = mounts(template(resolved(FURTHER)))
+    assert {path for path, read_only in further.items() if not read_only} == {"/tmp", "/dev/shm"}
+    assert {"/refiner", "/adapters/pixel", "/adapters/ink", "/etc/sdxl/keys"} <= set(further)
 
 
 def test_a_claim_that_is_mounted_twice_is_one_volume() -> None:
@@ -113,14 +118,14 @@ def test_a_claim_that_is_mounted_twice_is_one_volume() -> None:
 @pytest.mark.parametrize(
     ("source", "claim", "path"),
     [
-        ("demo://shapes", "m", "/models/m"),
+        ("demo://shapes", None, "/models/m"),
         ("pvc://weights", "weights", "/models"),
         ("pvc://weights/a/b", "weights", "/models/a/b"),
     ],
 )
-def test_a_models_folder_follows_from_its_source(source: str, claim: str, path: str) -> None:
+def test_a_models_folder_follows_from_its_source(source: str, claim: str | None, path: str) -> None:
     assert model_path(source, "m") == path
-    assert claim_name(resolved({"model": {"source": source}}).model["volume"], "m") == claim
+    assert resolved({"model": {"source": source}}).model.claim == (claim or resolved().model.name)
 
 
 def test_names_are_dns_labels_however_long_and_odd_what_they_are_made_of() -> None:
@@ -155,7 +160,7 @@ def test_a_revisions_name_is_a_label_even_of_the_longest_service() -> None:
 
 def test_services_of_equal_model_and_bank_share_them() -> None:
     one, two = resolved(name="one"), resolved({"replicas": 5, "buckets": [{"width": 64, "height": 64}]}, name="two")
-    assert (one.model_name, one.bank_name) == (two.model_name, two.bank_name)
+    assert (one.model.name, one.bank_name) == (two.model.name, two.bank_name)
     assert one.content != two.content
 
 
@@ -256,7 +261,7 @@ def test_the_operators_own_variables_and_labels_win() -> None:
 def test_a_variable_that_profile_and_user_both_name_is_given_once_and_the_users_value_wins() -> None:
     profile = a_profile(change={"environment": [{"name": "A", "value": "admin"}, {"name": "HOME", "value": "/root"}]})
     found = template(resolved({"server": {"env": [{"name": "A", "value": "user"}]}}, profile))
-    variables = [(item["name"], item["value"]) for item in found["spec"]["containers"][0]["env"]]
+    variables = [(item["name"], item.get("value")) for item in found["spec"]["containers"][0]["env"]]
     assert [item for item in variables if item[0] in ("A", "HOME")] == [("A", "user"), ("HOME", "/tmp")]
 
 
@@ -264,6 +269,37 @@ def test_every_variable_of_the_operator_is_one_that_a_user_cannot_set() -> None:
     ours = {item["name"] for item in template(resolved())["spec"]["containers"][0]["env"]}
     assert ours
     assert all(re.match(RESERVED_ENVIRONMENT, name) for name in ours)
+
+
+def test_what_is_secret_is_readable_by_the_runtime_s_group_and_by_nobody_else() -> None:
+    volumes = template(resolved(FURTHER))["spec"]["volumes"]
+    secrets = {volume["secret"]["secretName"]: volume["secret"] for volume in volumes if "secret" in volume}
+    assert set(secrets) == {"studio-signing", "studio-keys"}
+    assert {secret["defaultMode"] for secret in secrets.values()} == {0o440}
+
+
+def test_replicas_are_spread_among_those_of_their_own_revision() -> None:
+    found = template(resolved(FURTHER))["spec"]["topologySpreadConstraints"]
+    assert {item["topologyKey"]: item["maxSkew"] for item in found} == {
+        "kubernetes.io/hostname": 1,
+        "topology.kubernetes.io/zone": 2,
+    }
+    for item in found:
+        assert item["labelSelector"] == {"matchLabels": {naming.SERVICE_LABEL: "studio"}}
+        assert item["matchLabelKeys"] == ["pod-template-hash"]
+    assert "topologySpreadConstraints" not in template(resolved())["spec"]
+
+
+def test_buckets_for_longer_prompts_come_after_those_of_their_shape_in_the_job() -> None:
+    tokens = [{"width": 64, "height": 64, "promptTokens": number} for number in (231, 77, 154)]
+    keys = Demand.of([resolved({"buckets": tokens}).spec]).keys
+    assert keys == ("64x64b1", "64x64b1t154", "64x64b1t231")
+    (value,) = (
+        item["value"]
+        for item in compile_job(resolved({"buckets": tokens}))["spec"]["template"]["spec"]["containers"][0]["env"]
+        if item["name"] == "SDXL_BUCKETS"
+    )
+    assert [bucket.get("promptTokens") for bucket in json.loads(value)] == [None, 154, 231]
 
 
 def test_the_drain_fits_into_the_grace_period_and_the_budget_into_the_probe() -> None:
@@ -276,7 +312,7 @@ def test_the_drain_fits_into_the_grace_period_and_the_budget_into_the_probe() ->
 
 
 def test_without_surge_no_card_beyond_those_there_are_is_asked_for() -> None:
-    frozen = {"metadata": {"name": "r"}, "data": {"template": template(resolved()), "uses": {"model": "m", "bank": ""}}}
+    frozen = {"metadata": {"name": "r"}, "data": {"template": template(resolved()), "uses": {"models": [], "bank": ""}}}
     calm = deployment.build(a_service(), resolved({"rollout": {"maxUnavailable": 2}}), frozen)
     surge = deployment.build(a_service(), resolved({"rollout": {"strategy": "Surge"}}), frozen)
     assert calm["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 2}

@@ -13,7 +13,8 @@ from sdxl_operator.reconcile.publish import publish
 from tests.operator.builders import NAMESPACE
 from tests.operator.world import Life
 
-RETAIN_NOTHING = {"model": {"retention": "Delete"}, "tuneBank": {"retention": "Delete"}}
+PIXEL = {"name": "pixel", "source": "demo://pixel"}
+RETAIN_NOTHING = {"model": {"retention": "Delete", "adapters": [PIXEL]}, "tuneBank": {"retention": "Delete"}}
 
 
 def made(life: Life) -> None:

@@ -33,6 +33,7 @@ from tests.operator.observations import (
     pod,
     running,
     unready,
+    used,
     waiting,
     words,
 )
@@ -91,7 +92,7 @@ def test_a_change_is_told_once_however_many_conditions_it_shows_in() -> None:
 
 ORDER = [
     ("accepted", {"accepted": Finding(False, Reason.SPEC_INVALID)}, "SpecInvalid"),
-    ("model", {"model": child(Reason.FETCHING, holds=False, message="m")}, "Fetching"),
+    ("model", {"models": (used(child(Reason.FETCHING, holds=False, message="m")),)}, "Fetching"),
     ("bank", {"bank": child(Reason.COMPILING, holds=False, message="b")}, "Compiling"),
     ("replicas", {"deployment": a_deployment(ready=0), "observed": Observed([running()])}, "Loading"),
 ]
@@ -122,7 +123,7 @@ def test_a_status_built_twice_of_the_same_view_is_the_same() -> None:
     for view in (
         a_view(readiness={"pod-1": {**ready, "seconds": {"load": 1.4, "warm": 2.6}}}),
         a_view(deployment=a_deployment(ready=0), observed=Observed([running(last=ended(1, "boom"))])),
-        a_view(model=None, bank=None, deployment=None, observed=Observed()),
+        a_view(models=(used(None),), bank=None, deployment=None, observed=Observed()),
     ):
         first = service_status.build(a_service(), view, NOW)
         again = {**a_service(), "status": first}

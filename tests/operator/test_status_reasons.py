@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from sdxl_operator.accept import divisible
+from sdxl_operator.accept import measured
 from sdxl_operator.api.service import ServiceSpec
 from sdxl_operator.naming import REASONS, Object, Reason, Ref
 from sdxl_operator.reconcile.children import NotOurs, refusal_reason
@@ -32,6 +32,7 @@ from tests.operator.observations import (
     running,
     unplaced,
     unready,
+    used,
     waiting,
     words,
 )
@@ -45,7 +46,15 @@ BACK_OFF = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"
 
 def bad_buckets() -> Object:
     spec = ServiceSpec.model_validate(service_spec({"buckets": [{"width": 136, "height": 128}]}))
-    return of_service(replace(a_view(), accepted=divisible(spec, {"sizeMultiple": 32})))
+    return of_service(replace(a_view(), accepted=measured(spec, [used({"status": {"sizeMultiple": 32}})])))
+
+
+def strong_adapter() -> Object:
+    spec = ServiceSpec.model_validate(
+        service_spec({"model": {"adapters": [{"name": "ink", "source": "demo://pixel"}]}})
+    )
+    models = [used({"status": {"sizeMultiple": 32}}), used({"status": {"rank": 128}}, "adapters/ink", "i")]
+    return of_service(replace(a_view(), accepted=measured(spec, models)))
 
 
 def taken() -> Object:
@@ -97,6 +106,12 @@ TABLE: list[tuple[str, Callable[[], Object], Reason, tuple[str, ...]]] = [
         ("136x128", "nearest: 128x128, 160x128", "multiples of 32"),
     ),
     (
+        "an adapter of a higher rank than is allowed",
+        strong_adapter,
+        R.ADAPTER_RANK_TOO_HIGH,
+        ("ink has rank 128", "its maximumRank is 64"),
+    ),
+    (
         "a stored spec that does not fit",
         lambda: refused({"precision": "FP7"}),
         R.SPEC_INVALID,
@@ -115,7 +130,7 @@ TABLE: list[tuple[str, Callable[[], Object], Reason, tuple[str, ...]]] = [
         ("exceeded quota: pods",),
     ),
     ("a Service of somebody else", taken, R.NAME_TAKEN, ("Service named studio",)),
-    ("no model yet", lambda: of_service(a_view(model=None)), R.WAITING_FOR_MODEL, ()),
+    ("no model yet", lambda: of_service(a_view(models=(used(None),))), R.WAITING_FOR_MODEL, ()),
     ("no bank yet", lambda: of_service(a_view(bank=None)), R.WAITING_FOR_BANK, ()),
     (
         "a bank that is ready without this bucket",
@@ -217,10 +232,31 @@ TABLE: list[tuple[str, Callable[[], Object], Reason, tuple[str, ...]]] = [
         ("Insufficient huawei.com/Ascend910", "pod-1", "0 of 1 replicas ready"),
     ),
     (
-        "a secret that is missing",
+        "a secret that is missing from the environment",
         lambda: unready(waiting("CreateContainerConfigError", 'secret "x" not found')),
+        R.SECRET_NOT_FOUND,
+        ('secret "x" not found', "make a Secret x"),
+    ),
+    (
+        "a secret that cannot be mounted",
+        lambda: unready(
+            waiting("ContainerCreating"),
+            pod_troubles={"pod-1": 'MountVolume.SetUp failed for volume "api-keys" : secret "keys" not found'},
+        ),
+        R.SECRET_NOT_FOUND,
+        ('volume "api-keys"', "make a Secret keys", "0 of 1 replicas ready"),
+    ),
+    (
+        "a replica that recycled itself",
+        lambda: unready(pod(BACK_OFF, last=ended(0, "", "Completed"))),
+        R.POD_STARTING,
+        ("pod-1 has drained and starts anew", "back-off 5m0s"),
+    ),
+    (
+        "a container that the kubelet cannot make",
+        lambda: unready(waiting("CreateContainerError", "no such executable")),
         R.CONTAINER_NOT_STARTED,
-        ('secret "x" not found',),
+        ("no such executable",),
     ),
     (
         "a volume that cannot be mounted",

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sdxl_operator.cluster import Forbidden, Invalid, Objects, Unavailable
-from sdxl_operator.naming import API_VERSION, PROFILE, SERVICE, Key, Object, Ref, digest, keys_of
-from sdxl_operator.reconcile import Context, reconcile
+from sdxl_operator.naming import API_VERSION, PROFILE, SERVICE, Key, Object, Ref, bucket_key, digest, keys_of
+from sdxl_operator.reconcile import Context, SigningSecrets, reconcile
 from sdxl_operator.settings import OperatorSettings
 from tests.operator.builders import DIGEST, NAMESPACE, NOW, a_profile, a_service, merged
 
@@ -96,6 +96,16 @@ class FakeCluster:
                 self._store(ref, wanted)
                 self._applied[ref] = obj
         return self._read(ref)
+
+    async def create(self, obj: Object) -> bool:
+        ref = Ref.of(obj)
+        with self._written(f"create {ref.kind} {ref.name}"):
+            if ref.kind in self.refuse:
+                raise self.refuse[ref.kind]
+            if ref in self.objects:
+                return False
+            self._store(ref, copy(obj))
+        return True
 
     async def apply_defaults(self, obj: Object) -> Object:
         raise NotImplementedError
@@ -238,7 +248,7 @@ class FakeRuntime:
             "why": "",
             "millisecondsPerStep": 12.3 if ready else None,
         }
-        rows = [{"key": f"{item['width']}x{item['height']}b{item['batch']}", **row} for item in buckets]
+        rows = [{"key": bucket_key(item), **row} for item in buckets]
         state = "Ready" if ready else "Loading"
         return {"state": state, "message": "", "buckets": rows, "seconds": {"load": 1.2, "warm": 3.4}}
 
@@ -305,9 +315,11 @@ class World:
         environment = variables(pod)
         if pod["spec"]["containers"][0]["args"] == ["fetch"]:
             result: Object = {"digest": DIGEST, "bytes": 123, "files": 14, "sizeMultiple": 32, "seconds": 2}
+            if environment["SDXL_MODEL_CONTENT"] == "Adapter":
+                result |= {"files": 1, "sizeMultiple": 1, "rank": 8}
         else:
             buckets = json.loads(environment["SDXL_BUCKETS"])
-            keys = [f"{item['width']}x{item['height']}b{item['batch']}" for item in buckets]
+            keys = [bucket_key(item) for item in buckets]
             numbers = {"eagerMilliseconds": 20, "compiledMilliseconds": 15, "speedupPercent": 133}
             entries = [
                 {"bucket": key, "state": "Kept", "digest": "sha256:" + digest([self.identity, key], 64), **numbers}
@@ -342,11 +354,22 @@ class World:
         self.cluster.put({**self.cluster.objects[Ref.of(deployment)], "status": status})
 
     def _grow(self, pod: Object) -> None:
-        """Pending → running → ready."""
-        if pod["status"]["phase"] == "Pending":
+        """Pending → running → ready; a pod whose Secrets are not there waits, and an event says so."""
+        if pod["status"]["phase"] == "Pending" and (missing := self._missing_secret(pod)):
+            text = f'MountVolume.SetUp failed for volume "{missing["name"]}" : secret "{missing["secret"]}" not found'
+            self.cluster.warnings["Pod", pod["metadata"]["name"]] = text
+        elif pod["status"]["phase"] == "Pending":
             self._set(pod, "Running", {"running": {"startedAt": self.cluster.clock.text()}})
         elif not _is_ready(pod) and pod["spec"]["containers"][0]["image"] not in self.held:
             self._set(pod, "Running", {"running": {"startedAt": self.cluster.clock.text()}}, ready=True)
+
+    def _missing_secret(self, pod: Object) -> dict[str, str] | None:
+        """The first volume of a Secret that does not exist."""
+        for volume in pod["spec"]["volumes"]:
+            secret = volume.get("secret", {}).get("secretName")
+            if secret and Ref("v1", "Secret", NAMESPACE, secret) not in self.cluster.objects:
+                return {"name": volume["name"], "secret": secret}
+        return None
 
     def _pods_of(self, owner: Object) -> Objects:
         uid = owner["metadata"]["uid"]
@@ -403,8 +426,20 @@ class Life:
         self.queue: dict[Key, None] = {}
         self.timers: dict[Key, datetime] = {}
         self.faults = 0
-        self.context = Context(self.cluster, self.settings, self.clock, self.runtime, self.enqueue)
+        self.drawn = 0
+        self.restart()
         self.cluster.watchers.append(self._changed)
+
+    def restart(self) -> None:
+        """Another process of the operator, which remembers nothing."""
+        self.context = Context(
+            self.cluster, self.settings, self.clock, self.runtime, self.enqueue, SigningSecrets(self._draw)
+        )
+
+    def _draw(self) -> str:
+        """A key that no other is, and that is the same in each run."""
+        self.drawn += 1
+        return f"{self.drawn:064x}"
 
     def enqueue(self, key: Key) -> None:
         self.queue[key] = None

@@ -73,6 +73,10 @@ spec:
 - apiGroups: [""]
   resources: [configmaps, persistentvolumeclaims, services]
   verbs: [get, list, watch, create, patch, delete]
+# The key by which a service's replicas sign; it is made once, and no Secret is ever read.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
 - apiGroups: [apps]
   resources: [controllerrevisions, deployments]
   verbs: [get, list, watch, create, patch, delete]

@@ -69,7 +69,7 @@ class BankEntry(Part):
     """One bucket as measured by the compile Job."""
 
     key: Annotated[str, Field(max_length=32)]
-    """`<width>x<height>b<batch>`."""
+    """`<width>x<height>b<batch>`, and `t<promptTokens>` where that is not 77."""
     state: Literal["Pending", "Compiling", "Kept", "Dropped"]
     """Kept is served; Dropped was measured and not worth it: `why` says so."""
     digest: str | None = None

@@ -1,4 +1,4 @@
-"""`SDXLModel`: the files of one model on one volume. Made by the first service that names it, owned by none."""
+"""`SDXLModel`: the files of one model, refiner or adapter on one volume. Made by the first service that names it."""
 
 from typing import Annotated
 
@@ -18,6 +18,7 @@ from sdxl_operator.api.resource import (
     Volume,
     rules,
 )
+from sdxl_operator.api.weights import ModelContent
 
 
 class ModelSpec(Part):
@@ -33,6 +34,8 @@ class ModelSpec(Part):
     """As in an SDXLService."""
     variant: Annotated[str, Field(max_length=32)] = ""
     """As in an SDXLService."""
+    content: ModelContent = ModelContent.PIPELINE
+    """What the files are, and so how they are checked and measured."""
     volume: Volume = Volume()
     """Where the files are kept."""
 
@@ -45,13 +48,15 @@ class ModelStatus(Part):
     conditions: Conditions = []
     """Ready is the summary."""
     digest: str | None = None
-    """`sha256:…` over the files that the variant loads."""
+    """`sha256:…` over the files that are loaded."""
     bytes: int | None = None
     """Their size."""
     files: int | None = None
     """Their number."""
     size_multiple: int | None = None
-    """What widths and heights must divide by: the VAE's factor × 2^(UNet levels − 1)."""
+    """What widths and heights must divide by: the VAE's factor × 2^(UNet levels − 1); 1 for an adapter."""
+    rank: int | None = None
+    """The highest rank of an adapter's parts."""
     claim_name: DnsName | None = None
     """The claim that holds the files."""
     used_by: Annotated[list[str], Field(max_length=1000)] = []
@@ -79,6 +84,7 @@ MODEL_KIND = KindDefinition(
     columns=(
         *READY_COLUMNS,
         Column("Source", "string", ".spec.source", "Where the files come from"),
+        Column("Content", "string", ".spec.content", "What they are", priority=1),
         Column("Bytes", "integer", ".status.bytes", "Their size"),
         Column("Claim", "string", ".status.claimName", "The claim that holds them"),
         AGE_COLUMN,

@@ -18,7 +18,9 @@ from sdxl_operator.api.resource import (
     list_map,
     rules,
 )
+from sdxl_operator.api.server import Auth, Server
 from sdxl_operator.api.service_status import ServiceStatus
+from sdxl_operator.api.weights import ModelSource
 
 
 class Precision(StrEnum):
@@ -36,49 +38,6 @@ class CompileMode(StrEnum):
     AUTO = "Auto"
     EAGER = "Eager"
     AHEAD_OF_TIME = "AheadOfTime"
-
-
-class Scheduler(StrEnum):
-    """The sampler of the denoising loop, under its usual name."""
-
-    EULER = "Euler"
-    EULER_ANCESTRAL = "EulerAncestral"
-    DPM_2M = "DPM++2M"
-    DPM_2M_KARRAS = "DPM++2MKarras"
-    DDIM = "DDIM"
-    UNIPC = "UniPC"
-    LCM = "LCM"
-
-
-RESERVED_ENVIRONMENT = (
-    r"^(SDXL_.*|ASCEND_.*VISIBLE.*|ASCEND_RUNTIME_.*|NVIDIA_.*|CUDA_VISIBLE_DEVICES|LD_.*|PYTHON.*|HOME)$"
-)
-
-
-class ModelSource(Part):
-    """Which model is served and where its files are kept."""
-
-    source: Annotated[
-        str,
-        Field(
-            min_length=6,
-            max_length=512,
-            json_schema_extra=rules(
-                (
-                    "self == 'demo://shapes' || self.matches('^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[-A-Za-z0-9._]+)*$')",
-                    "source is demo://shapes, or pvc://<claim>/<path of the pipeline's folder>",
-                ),
-                ("!self.contains('/../') && !self.endsWith('/..')", "the path in source must not contain '..'"),
-            ),
-        ),
-    ]
-    """`demo://shapes` (the small model that comes with the runtime) or `pvc://<claim>/<path>` (a diffusers folder)."""
-    variant: Annotated[str, Field(max_length=32, pattern=r"^[a-z0-9]*$")] = ""
-    """Which weight files are taken: `fp16` picks `*.fp16.safetensors`; empty picks those without a variant."""
-    volume: Volume | None = None
-    """Where the files are kept; as the tune bank's where nothing is said. A pvc:// source stays in its claim."""
-    retention: Retention = Retention.RETAIN
-    """Whether the files stay when no service uses them any more."""
 
 
 class Accelerator(Part):
@@ -99,6 +58,8 @@ class Bucket(Part):
     """Height of the picture in pixels, a multiple of 8; SDXL itself needs a multiple of 32."""
     batch: Annotated[int, Field(ge=1, le=64)] = 1
     """Pictures that one evaluation of the UNet carries; its rows are twice that, because of guidance."""
+    prompt_tokens: Literal[77, 154, 231] = 77
+    """Tokens of the longest prompt that it takes; each 77 cost time in every evaluation."""
 
 
 class Tuning(Part):
@@ -143,73 +104,6 @@ class Rollout(Part):
     """From this long without progress on, a rollout counts as stalled."""
 
 
-class RequestDefaults(Part):
-    """What a request gets that does not say."""
-
-    num_inference_steps: Annotated[int, Field(ge=1, le=150)] = 30
-    """Denoising steps."""
-    guidance_scale: Annotated[str, Field(pattern=r"^([0-9]|[12][0-9])(\.[0-9]{1,2})?$|^30(\.0{1,2})?$")] = "5.0"
-    """Guidance scale, a decimal number from 0 to 30 written as a string."""
-    scheduler: Scheduler = Scheduler.EULER
-    """The sampler."""
-
-
-class EnvironmentVariable(Part):
-    """One environment variable of the server container."""
-
-    name: Annotated[
-        str,
-        Field(
-            min_length=1,
-            max_length=256,
-            pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
-            json_schema_extra=rules(
-                (
-                    f"!self.matches('{RESERVED_ENVIRONMENT}')",
-                    "this variable belongs to the operator, the device plugin or the loader; remove it from env",
-                )
-            ),
-        ),
-    ]
-    """The variable's name."""
-    value: Annotated[str, Field(max_length=4096)] = ""
-    """Its value."""
-
-
-class SecretReference(Part):
-    """A Secret of this namespace."""
-
-    name: DnsName
-    """The Secret's name."""
-
-
-class Server(Part):
-    """How a replica serves."""
-
-    queue_limit_seconds: Annotated[int, Field(ge=1, le=86400)] = 120
-    """Seconds of work that may wait in a replica; beyond that it answers 429."""
-    request_timeout_seconds: Annotated[int, Field(ge=1, le=86400)] = 300
-    """A request's time from acceptance on, waiting included."""
-    defaults: RequestDefaults = RequestDefaults()
-    """What a request gets that does not say."""
-    resources: Requirements = Requirements()
-    """CPU and memory of a replica."""
-    env: Annotated[list[EnvironmentVariable], Field(max_length=64, json_schema_extra=list_map("name"))] = []
-    """Further environment of a replica."""
-    image_pull_secrets: Annotated[list[SecretReference], Field(max_length=16, json_schema_extra=list_map("name"))] = []
-    """Secrets for pulling the image."""
-    labels: Annotated[
-        dict[str, Annotated[str, Field(max_length=63)]], Field(json_schema_extra={"maxProperties": 32})
-    ] = {}
-    """Further labels of a replica; the operator's own win."""
-    annotations: Annotated[
-        dict[str, Annotated[str, Field(max_length=4096)]], Field(json_schema_extra={"maxProperties": 32})
-    ] = {}
-    """Further annotations of a replica."""
-    priority_class_name: Annotated[str, Field(max_length=253)] = ""
-    """The PriorityClass of a replica."""
-
-
 class ServicePort(Part):
     """The Service in front of the replicas."""
 
@@ -245,7 +139,8 @@ class ServiceSpec(Part):
     precision: Precision = Precision.AUTO
     """The number format; Auto lets the accelerator choose."""
     buckets: Annotated[
-        list[Bucket], Field(min_length=1, max_length=32, json_schema_extra=list_map("width", "height", "batch"))
+        list[Bucket],
+        Field(min_length=1, max_length=32, json_schema_extra=list_map("width", "height", "batch", "promptTokens")),
     ]
     """The shapes that are compiled, warmed up and served. Nothing else is."""
     compile: Compile = Compile()
@@ -258,6 +153,8 @@ class ServiceSpec(Part):
     """How replicas are replaced."""
     server: Server = Server()
     """How a replica serves."""
+    auth: Auth = Auth()
+    """Who may ask for pictures."""
     expose: Expose = Expose()
     """How clients reach the service."""
     suspend: bool = False

@@ -20,7 +20,7 @@ class BucketStatus(Part):
     """How one bucket is served."""
 
     key: Annotated[str, Field(max_length=32)]
-    """`<width>x<height>b<batch>`."""
+    """`<width>x<height>b<batch>`, and `t<promptTokens>` where that is not 77."""
     state: Literal["Pending", "Compiling", "Compiled", "Warming", "Ready", "Failed"]
     """How far it is: compiled into the bank, then warmed up by a replica."""
     backend: str | None = None
@@ -48,6 +48,15 @@ class ColdStart(Part):
     """Running every bucket once."""
 
 
+class AdapterStatus(Part):
+    """Where one adapter's file is kept."""
+
+    name: Annotated[str, Field(max_length=63)]
+    """What requests call it."""
+    model: str
+    """The SDXLModel that holds its file."""
+
+
 class ServiceStatus(Part):
     """What was observed."""
 
@@ -65,6 +74,10 @@ class ServiceStatus(Part):
     """Where clients inside the cluster reach the service."""
     model: str | None = None
     """The SDXLModel in use."""
+    refiner: str | None = None
+    """The SDXLModel that holds the refiner."""
+    adapters: Annotated[list[AdapterStatus], Field(max_length=32, json_schema_extra=list_map("name"))] = []
+    """Where the adapters' files are kept."""
     bank: str | None = None
     """The SDXLTuneBank in use."""
     revision: RevisionStatus | None = None

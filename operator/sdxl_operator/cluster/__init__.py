@@ -47,6 +47,9 @@ class Cluster(Protocol):
         Nothing is sent where neither `obj` nor the live object changed since the last apply.
         """
 
+    async def create(self, obj: Object) -> bool:
+        """Make an object, and say whether it was made: False where one of its name is there, whatever is in it."""
+
     async def apply_defaults(self, obj: Object) -> Object:
         """Make the fields of `obj` so, except those that someone else has set, and return the live object."""
 

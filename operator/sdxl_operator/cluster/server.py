@@ -57,6 +57,17 @@ class KubernetesCluster:
         _remember(self._applied, ref, (wanted, live["metadata"]["resourceVersion"]))
         return live
 
+    async def create(self, obj: Object) -> bool:
+        """Make an object, and say whether it was made: False where one of its name is there, whatever is in it."""
+        try:
+            await self._transport.call("create", "POST", Ref.of(obj)._replace(name=""), body=obj)
+        except Conflict as conflict:
+            # NB: a quota that changes at this moment is a 409 too, and trying again is right
+            if conflict.reason != "AlreadyExists":
+                raise
+            return False
+        return True
+
     async def apply_defaults(self, obj: Object) -> Object:
         """Make the fields of `obj` so, except those that someone else has set, and return the live object."""
         ref = Ref.of(obj)

@@ -21,7 +21,8 @@ from sdxl_operator.plan.pod import (
     pod_spec,
     requirements,
 )
-from sdxl_operator.plan.resolved import Resolved, claim_name, model_path
+from sdxl_operator.plan.resolved import Resolved
+from sdxl_operator.plan.weights import MODELS_PATH, claim_name, model_path
 
 ACCEPTED_FILE = "accepted.json"
 
@@ -54,7 +55,7 @@ class Demand:
         buckets = {bucket for user in users for bucket in user.buckets}
         asked = [user.compile.resources for user in users] + [user.server.resources for user in users]
         return cls(
-            buckets=tuple(sorted(buckets, key=lambda item: (item.width * item.height, item.width, item.batch))),
+            buckets=tuple(sorted(buckets, key=_order)),
             deadline_seconds=max((user.compile.tuning.active_deadline_seconds for user in users), default=0),
             resources=requirements(*asked),
             pull_secrets=tuple(sorted({secret.name for user in users for secret in user.server.image_pull_secrets})),
@@ -63,7 +64,11 @@ class Demand:
     @property
     def keys(self) -> tuple[str, ...]:
         """The buckets' names."""
-        return tuple(naming.bucket_key(bucket.model_dump()) for bucket in self.buckets)
+        return tuple(naming.bucket_key(bucket.model_dump(by_alias=True)) for bucket in self.buckets)
+
+
+def _order(bucket: Bucket) -> tuple[int, ...]:
+    return bucket.width * bucket.height, bucket.width, bucket.batch, bucket.prompt_tokens
 
 
 def compile_job(bank: Mapping[str, Any], profile: ProfileSpec, demand: Demand, model: Mapping[str, Any]) -> Object:
@@ -71,7 +76,7 @@ def compile_job(bank: Mapping[str, Any], profile: ProfileSpec, demand: Demand, m
     name, spec = bank["metadata"]["name"], bank["spec"]
     volumes, mounts = claim_mounts(
         [
-            (claim_name(model["spec"].get("volume") or {}, spec["model"]["name"]), "/models", True),
+            (claim_name(model["spec"].get("volume") or {}, spec["model"]["name"]), MODELS_PATH, True),
             (claim_name(spec.get("volume") or {}, name), "/bank", False),
         ]
     )

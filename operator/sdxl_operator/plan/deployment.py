@@ -7,6 +7,7 @@ from sdxl_operator import naming
 from sdxl_operator.api.service import Rollout
 from sdxl_operator.naming import Object
 from sdxl_operator.plan.resolved import Resolved
+from sdxl_operator.plan.revision import models_used
 
 
 def build(owner: Mapping[str, Any], service: Resolved, revision: Mapping[str, Any]) -> Object:
@@ -39,9 +40,9 @@ def _labels(service: Resolved) -> dict[str, str]:
 
 
 def _uses(revision: Mapping[str, Any]) -> dict[str, str]:
-    uses = revision["data"]["uses"]
-    labels = {naming.USES_MODEL_LABEL: uses["model"], naming.USES_BANK_LABEL: uses["bank"]}
-    return {label: name for label, name in labels.items() if name}
+    models = {naming.uses_model_label(name): "true" for name in models_used(revision)}
+    bank = revision["data"]["uses"]["bank"]
+    return {**models, naming.USES_BANK_LABEL: bank} if bank else models
 
 
 def _rolling_update(rollout: Rollout) -> Object:

@@ -7,7 +7,7 @@ from typing import Any
 from sdxl_operator.api.profile import HostMount, ProfileSpec
 from sdxl_operator.api.resource import Requirements
 from sdxl_operator.api.service import Bucket
-from sdxl_operator.naming import Object
+from sdxl_operator.naming import PROMPT_TOKENS, Object
 
 USER_ID = 1000
 """HwHiAiUser on Ascend hosts and in CANN's images; the runtime images' user everywhere."""
@@ -15,7 +15,6 @@ USER_ID = 1000
 INTERNAL_PORT = 8001
 PUBLIC_PORT = 8000
 BANK_PATH = "/bank/tune-bank"
-ACCEPTED_PATH = "/etc/sdxl/accepted"
 
 PORTS: list[Object] = [
     {"name": "http", "containerPort": PUBLIC_PORT, "protocol": "TCP"},
@@ -30,7 +29,12 @@ def environment(values: Mapping[str, object]) -> list[Object]:
 
 def buckets_json(buckets: Iterable[Bucket]) -> str:
     """The value of SDXL_BUCKETS."""
-    return json.dumps([bucket.model_dump(mode="json") for bucket in buckets], separators=(",", ":"))
+    return json.dumps([_bucket(bucket) for bucket in buckets], separators=(",", ":"))
+
+
+def _bucket(bucket: Bucket) -> Object:
+    item: Object = bucket.model_dump(mode="json", by_alias=True)
+    return {name: value for name, value in item.items() if (name, value) != ("promptTokens", PROMPT_TOKENS)}
 
 
 def claim_mounts(mounts: Iterable[tuple[str, str, bool]]) -> tuple[list[Object], list[Object]]:

@@ -1,38 +1,36 @@
 """The pod template of a replica: what a revision freezes."""
 
+import json
+
 from sdxl_operator import naming
 from sdxl_operator.naming import Object
+from sdxl_operator.plan import mounts, signing
 from sdxl_operator.plan.pod import (
-    ACCEPTED_PATH,
     BANK_PATH,
     INTERNAL_PORT,
     PORTS,
     PUBLIC_PORT,
     buckets_json,
-    claim_mounts,
     environment,
     on_accelerator,
     pod_spec,
     requirements,
 )
-from sdxl_operator.plan.resolved import Resolved, claim_name, model_path
+from sdxl_operator.plan.resolved import Resolved
 
 ENDPOINT_REMOVAL_SECONDS = 5
 """`preStop` sleeps this long: endpoints and proxies have forgotten the pod by then, so no new request arrives."""
 
 PROBE_SECONDS = 5
 
+ADVERTISED_HOST: Object = {"name": "SDXL_ADVERTISED_HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+"""Where the service's other replicas reach this one's internal port."""
+
 
 def template(service: Resolved, model_digest: str) -> Object:
     """The pod template; `model_digest` is what the fetch Job measured."""
     spec, profile = service.spec, service.profile
-    claims = [(claim_name(service.model["volume"], service.model_name), "/models", True)]
-    if service.bank is not None and service.bank_name is not None:
-        claims.append((claim_name(service.bank["volume"], service.bank_name), "/bank", True))
-    volumes, mounts = claim_mounts(claims)
-    if service.bank_name is not None:
-        volumes = [*volumes, {"name": "accepted", "configMap": {"name": f"{service.bank_name}-accepted"}}]
-        mounts = [*mounts, {"name": "accepted", "mountPath": ACCEPTED_PATH, "readOnly": True}]
+    volumes, mounted = mounts.of_replica(service)
     container: Object = {
         "name": "server",
         "image": profile.image,
@@ -42,15 +40,18 @@ def template(service: Resolved, model_digest: str) -> Object:
         "env": [
             *({"name": item.name, "value": item.value} for item in spec.server.env),
             *environment(_settings(service, model_digest)),
+            ADVERTISED_HOST,
         ],
         "resources": requirements(spec.server.resources),
-        "volumeMounts": mounts,
+        "volumeMounts": mounted,
         "lifecycle": {"preStop": {"sleep": {"seconds": ENDPOINT_REMOVAL_SECONDS}}},
         **_probes(profile.startup_budget_seconds),
     }
     pod = on_accelerator(pod_spec(container, volumes, "Always"), profile, spec.accelerator.count)
     # 30 s beyond the drain: preStop's sleep, and the process's own way out
     pod["terminationGracePeriodSeconds"] = spec.rollout.drain_timeout_seconds + 30
+    if spec.server.topology_spread:
+        pod["topologySpreadConstraints"] = _spread(service)
     if spec.server.priority_class_name:
         pod["priorityClassName"] = spec.server.priority_class_name
     if spec.server.image_pull_secrets:
@@ -74,7 +75,7 @@ def _settings(service: Resolved, model_digest: str) -> dict[str, object]:
     settings: dict[str, object] = {
         "SDXL_BACKEND": service.profile.backend.value,
         "SDXL_MODEL_NAME": service.name,
-        "SDXL_MODEL_PATH": model_path(spec.model.source, service.model_name),
+        "SDXL_MODEL_PATH": service.model.path,
         "SDXL_MODEL_VARIANT": spec.model.variant,
         "SDXL_MODEL_DIGEST": model_digest,
         "SDXL_BUCKETS": buckets_json(spec.buckets),
@@ -83,15 +84,49 @@ def _settings(service: Resolved, model_digest: str) -> dict[str, object]:
         "SDXL_QUEUE_LIMIT_SECONDS": spec.server.queue_limit_seconds,
         "SDXL_REQUEST_TIMEOUT_SECONDS": spec.server.request_timeout_seconds,
         "SDXL_DRAIN_TIMEOUT_SECONDS": spec.rollout.drain_timeout_seconds,
+        "SDXL_RECYCLE_AFTER_REQUESTS": spec.server.recycle_after_requests,
+        "SDXL_LOG_PROMPTS": str(spec.server.log_prompts).lower(),
         "SDXL_DEFAULT_STEPS": spec.server.defaults.num_inference_steps,
         "SDXL_DEFAULT_GUIDANCE_SCALE": spec.server.defaults.guidance_scale,
         "SDXL_DEFAULT_SCHEDULER": spec.server.defaults.scheduler.value,
         "SDXL_PORT": PUBLIC_PORT,
         "SDXL_INTERNAL_PORT": INTERNAL_PORT,
+        "SDXL_SIGNING_KEY_PATH": f"{mounts.SIGNING_PATH}/{signing.KEY_FILE}",
     }
     if service.bank_name is not None:
-        settings |= {"SDXL_BANK_PATH": BANK_PATH, "SDXL_BANK_ACCEPTED": f"{ACCEPTED_PATH}/accepted.json"}
+        settings |= {"SDXL_BANK_PATH": BANK_PATH, "SDXL_BANK_ACCEPTED": f"{mounts.ACCEPTED_PATH}/accepted.json"}
+    if spec.auth.api_keys_secret_ref is not None:
+        settings["SDXL_API_KEYS_PATH"] = mounts.KEYS_PATH
+    return settings | _further_weights(service)
+
+
+def _further_weights(service: Resolved) -> dict[str, object]:
+    """What the runtime reads about the adapters and the refiner, where there are any."""
+    settings: dict[str, object] = {}
+    if service.adapters:
+        pairs = zip(service.spec.model.adapters, service.adapters, strict=True)
+        items = [{"name": a.name, "path": files.path, "maximumRank": a.maximum_rank} for a, files in pairs]
+        settings["SDXL_ADAPTERS"] = json.dumps(items, separators=(",", ":"))
+    refiner = service.spec.model.refiner
+    if refiner is not None and service.refiner is not None:
+        settings |= {
+            "SDXL_REFINER_PATH": service.refiner.path,
+            "SDXL_REFINER_VARIANT": refiner.variant,
+            "SDXL_REFINER_START_PERCENT": refiner.start_at_percent,
+        }
     return settings
+
+
+def _spread(service: Resolved) -> list[Object]:
+    return [
+        {
+            **item.model_dump(by_alias=True, mode="json"),
+            "labelSelector": {"matchLabels": {naming.SERVICE_LABEL: service.name}},
+            # the replicas of another revision are on their way out: where they run says nothing
+            "matchLabelKeys": ["pod-template-hash"],
+        }
+        for item in service.spec.server.topology_spread
+    ]
 
 
 def _probes(startup_budget_seconds: int) -> Object:

@@ -1,14 +1,12 @@
 """What a service comes to once its profile is known: the model, the bank and the mode that follow from the spec."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from sdxl_operator import naming
 from sdxl_operator.api.profile import ProfileSpec
-from sdxl_operator.api.resource import Volume
 from sdxl_operator.api.service import CompileMode, ServiceSpec
 from sdxl_operator.naming import Object
+from sdxl_operator.plan.weights import Weights, of_adapters, of_model, of_refiner
 
 LIVE_FIELDS = ("replicas", "suspend", "expose")
 """Fields that take effect without a new pod template; the others make a new revision."""
@@ -33,22 +31,24 @@ class Resolved:
         return self.profile.recommended_compile_mode if mode is CompileMode.AUTO else mode.value
 
     @property
-    def model(self) -> Object:
-        """The spec of the SDXLModel; its name is a hash of it."""
-        source = self.spec.model.source
-        volume = self.spec.model.volume or self.spec.tune_bank.volume
-        if source.startswith("pvc://"):
-            volume = Volume(claim_name=source.removeprefix("pvc://").split("/")[0])
-        return {
-            "source": source,
-            "variant": self.spec.model.variant,
-            "volume": volume.model_dump(by_alias=True, exclude_none=True, mode="json"),
-        }
+    def model(self) -> Weights:
+        """The model that is served."""
+        return of_model(self.spec)
 
     @property
-    def model_name(self) -> str:
-        """The SDXLModel in use."""
-        return naming.model_name(self.model)
+    def refiner(self) -> Weights | None:
+        """Its refiner, where there is one."""
+        return of_refiner(self.spec)
+
+    @property
+    def adapters(self) -> tuple[Weights, ...]:
+        """The adapters that requests may name, in their order."""
+        return tuple(of_adapters(self.spec))
+
+    @property
+    def weights(self) -> tuple[Weights, ...]:
+        """All that is fetched: the model, its refiner, the adapters."""
+        return (self.model, *filter(None, (self.refiner,)), *self.adapters)
 
     @property
     def bank(self) -> Object | None:
@@ -57,7 +57,7 @@ class Resolved:
             return None
         return {
             "model": {
-                "name": self.model_name,
+                "name": self.model.name,
                 "source": self.spec.model.source,
                 "variant": self.spec.model.variant,
             },
@@ -81,7 +81,7 @@ class Resolved:
     @property
     def bucket_keys(self) -> tuple[str, ...]:
         """The declared buckets' names, in their order."""
-        return tuple(naming.bucket_key(bucket.model_dump()) for bucket in self.spec.buckets)
+        return tuple(naming.bucket_key(bucket.model_dump(by_alias=True)) for bucket in self.spec.buckets)
 
     @property
     def content(self) -> Object:
@@ -96,16 +96,3 @@ class Resolved:
         if minimum := tuning.get("minimumSpeedupPercent"):
             content["compile"]["tuning"] = {"minimumSpeedupPercent": minimum}
         return {part: value for part, value in content.items() if value != {}}
-
-
-def model_path(source: str, name: str) -> str:
-    """Where a pod finds the pipeline's folder: in the claim that a pvc:// source names, else under the model's name."""
-    if source.startswith("pvc://"):
-        _, _, path = source.removeprefix("pvc://").partition("/")
-        return f"/models/{path}".rstrip("/")
-    return f"/models/{name}"
-
-
-def claim_name(volume: Mapping[str, Any], owner: str) -> str:
-    """The claim behind a volume: the named one, or the one made for its owner."""
-    return str(volume.get("claimName") or owner)

@@ -39,7 +39,7 @@ def build(owner: Mapping[str, Any], service: Resolved, template: Object, number:
             "spec": service.content,
             "profile": service.profile.model_dump(by_alias=True, mode="json", exclude_none=True),
             "template": template,
-            "uses": {"model": service.model_name, "bank": service.bank_name or ""},
+            "uses": {"models": sorted({item.name for item in service.weights}), "bank": service.bank_name or ""},
         },
     }
 
@@ -47,6 +47,13 @@ def build(owner: Mapping[str, Any], service: Resolved, template: Object, number:
 def completed(revision: Mapping[str, Any]) -> bool:
     """Whether a rollout of this revision ever finished."""
     return COMPLETED_ANNOTATION in (revision["metadata"].get("annotations") or {})
+
+
+def models_used(revision: Mapping[str, Any]) -> tuple[str, ...]:
+    """The SDXLModels that its pods mount."""
+    uses = revision["data"]["uses"]
+    # a revision of 0.1.0 has one, and is applied as it is stored
+    return tuple(uses["models"]) if "models" in uses else (str(uses["model"]),)
 
 
 def stored_for(service: Resolved, revisions: Sequence[Object]) -> Object | None:

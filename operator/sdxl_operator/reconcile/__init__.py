@@ -5,8 +5,9 @@ from sdxl_operator.reconcile.bank import reconcile_bank
 from sdxl_operator.reconcile.context import Context, Requeue
 from sdxl_operator.reconcile.model import reconcile_model
 from sdxl_operator.reconcile.service import forget_service, reconcile_service
+from sdxl_operator.reconcile.signing import SigningSecrets
 
-__all__ = ["Context", "Requeue", "reconcile"]
+__all__ = ["Context", "Requeue", "SigningSecrets", "reconcile"]
 
 
 async def reconcile(key: Key, context: Context) -> Requeue | None:

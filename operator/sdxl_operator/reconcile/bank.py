@@ -11,12 +11,12 @@ from sdxl_operator.naming import Key, Object, Reason, Ref
 from sdxl_operator.plan import bank as plan_bank
 from sdxl_operator.plan import claim as plan_claim
 from sdxl_operator.plan.bank import Demand
-from sdxl_operator.plan.resolved import claim_name
+from sdxl_operator.plan.weights import claim_name
 from sdxl_operator.reconcile.children import REFUSALS, apply_owned, refusal_reason
 from sdxl_operator.reconcile.context import POLL, SOON, Context, Requeue, until
 from sdxl_operator.reconcile.observe import answers
 from sdxl_operator.reconcile.publish import publish
-from sdxl_operator.reconcile.users import users_of
+from sdxl_operator.reconcile.users import users_of_bank
 from sdxl_operator.reconcile.work import run, stop_others
 from sdxl_operator.status import bank as bank_status
 from sdxl_operator.status import model as model_status
@@ -30,7 +30,7 @@ CONTENT = ("entries", "identity", "compileSeconds")
 async def reconcile_bank(bank: Object, context: Context) -> Requeue | None:
     """Compile what is wanted and not there, publish the accepted digests, and remove what nobody uses."""
     metadata, now = bank["metadata"], context.now()
-    users, mounted = await users_of(context.cluster, metadata, "bank", naming.USES_BANK_LABEL)
+    users, mounted = await users_of_bank(context.cluster, metadata)
     claim = claim_name(bank["spec"].get("volume") or {}, metadata["name"])
     bank = await _without_lost_content(bank, claim, context)
     wishes = [user.spec.tune_bank.retention for user in users]

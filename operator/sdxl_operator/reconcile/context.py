@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from sdxl_operator.cluster import Cluster
 from sdxl_operator.naming import Key
+from sdxl_operator.reconcile.signing import SigningSecrets
 from sdxl_operator.runtime_client import Runtime
 from sdxl_operator.settings import OperatorSettings
 
@@ -25,6 +26,7 @@ class Context:
     now: Callable[[], datetime]
     runtime: Runtime
     enqueue: Callable[[Key], None]
+    signing: SigningSecrets
 
 
 class Requeue(NamedTuple):

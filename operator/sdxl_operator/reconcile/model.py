@@ -9,10 +9,10 @@ from sdxl_operator.api.service import ServiceSpec
 from sdxl_operator.naming import Key, Object, Ref
 from sdxl_operator.plan import claim as plan_claim
 from sdxl_operator.plan import model as plan_model
-from sdxl_operator.plan.resolved import claim_name
+from sdxl_operator.plan.weights import claim_name
 from sdxl_operator.reconcile.context import POLL, SOON, Context, Requeue, until
 from sdxl_operator.reconcile.publish import publish
-from sdxl_operator.reconcile.users import User, users_of
+from sdxl_operator.reconcile.users import User, users_of_model
 from sdxl_operator.reconcile.work import run, stop_others
 from sdxl_operator.status import model as model_status
 from sdxl_operator.status.usage import Usage
@@ -22,7 +22,7 @@ from sdxl_operator.status.work import Standing
 async def reconcile_model(model: Object, context: Context) -> Requeue | None:
     """Fetch what is not there, and remove what nobody uses."""
     metadata = model["metadata"]
-    users, mounted = await users_of(context.cluster, metadata, "model", naming.USES_MODEL_LABEL)
+    users, mounted = await users_of_model(context.cluster, metadata)
     claim = claim_name(model["spec"].get("volume") or {}, metadata["name"])
     model = await _without_lost_files(model, claim, context)
     present = model_status.is_present(model.get("status") or {})

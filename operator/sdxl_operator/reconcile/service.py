@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sdxl_operator import naming
-from sdxl_operator.accept import Refusal, accept, divisible
+from sdxl_operator.accept import Refusal, accept, measured
 from sdxl_operator.api.service import Accelerator
 from sdxl_operator.naming import Key, Object, Reason, Ref
 from sdxl_operator.plan import bank as plan_bank
-from sdxl_operator.plan import deployment, disruption, replica, revision
+from sdxl_operator.plan import deployment, disruption, replica, revision, signing
 from sdxl_operator.plan import model as plan_model
 from sdxl_operator.plan import service as plan_service
 from sdxl_operator.plan.resolved import Resolved
@@ -21,6 +21,7 @@ from sdxl_operator.status import model as model_status
 from sdxl_operator.status import service as service_status
 from sdxl_operator.status.conditions import Finding
 from sdxl_operator.status.service import View
+from sdxl_operator.status.weights import UsedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +76,20 @@ def _refused(service: Object, refusal: Refusal) -> View:
     """What was in use stays in use while the spec cannot be carried out."""
     before = service.get("status") or {}
     keys = tuple(row["key"] for row in before.get("buckets") or [])
-    view = View(refusal.spec, keys, refusal.finding, url=before.get("url", ""))
-    return replace(view, model_name=before.get("model"), bank_name=before.get("bank"))
+    models = tuple(UsedModel(use) for use in naming.model_uses(before))
+    return View(refusal.spec, keys, refusal.finding, before.get("url", ""), models=models, bank_name=before.get("bank"))
 
 
 async def forget_service(key: Key, context: Context) -> None:
     """A service went: its children follow by garbage collection, and what it used learns that it lost a user."""
+    context.signing.forget(key)
     for kind in (naming.MODEL, naming.BANK):
         for obj in await context.cluster.list(naming.API_VERSION, kind, key.namespace):
             context.enqueue(Key(kind, key.namespace, obj["metadata"]["name"]))
 
 
 def _children_keys(service: Resolved) -> list[Key]:
-    keys = [Key(naming.MODEL, service.namespace, service.model_name)]
+    keys = [Key(naming.MODEL, service.namespace, item.name) for item in service.weights]
     if service.bank_name is not None:
         keys.append(Key(naming.BANK, service.namespace, service.bank_name))
     return keys
@@ -104,12 +106,16 @@ async def _revisions(service: Object, context: Context) -> Revisions:
 
 
 async def _prepare(wanted: Resolved, live: Resolved, context: Context) -> View:
-    """See to the model and the bank, and learn from the model whether the buckets divide."""
-    view = View(wanted.spec, wanted.bucket_keys, Finding(True, Reason.ACCEPTED))
-    view = replace(view, model_name=wanted.model_name, bank_name=wanted.bank_name, url=plan_service.url(wanted))
+    """See to the models and the bank, and learn from the models whether the spec fits them."""
+    uses = tuple(UsedModel(item.use) for item in wanted.weights)
+    view = View(wanted.spec, wanted.bucket_keys, Finding(True, Reason.ACCEPTED), plan_service.url(wanted), models=uses)
+    view = replace(view, bank_name=wanted.bank_name)
     try:
-        model = await context.cluster.apply(plan_model.build(wanted))
-        view = replace(view, model=model, accepted=divisible(live.spec, model.get("status") or {}))
+        seen = []
+        for item in wanted.weights:
+            live_model = await context.cluster.apply(plan_model.build(wanted.namespace, item))
+            seen.append(UsedModel(item.use, live_model))
+        view = replace(view, models=tuple(seen), accepted=measured(live.spec, seen))
         wanted_bank = plan_bank.build(wanted)
         if wanted_bank is not None and view.accepted.holds:
             view = replace(view, bank=await context.cluster.apply(wanted_bank))
@@ -128,7 +134,7 @@ async def _roll_out(
     context: Context,
 ) -> View:
     """Apply the Deployment: of the wanted revision once model and bank are there, of the running one until then."""
-    digest = ((view.model or {}).get("status") or {}).get("digest")
+    digest = view.models[0].status.get("digest")
     target = frozen
     newer = False
     if digest:
@@ -143,6 +149,8 @@ async def _roll_out(
     if running is None:
         return view
     try:
+        if signing.is_mounted(running["data"]["template"]):
+            await context.signing.ensure(context.cluster, service)
         if prepared and target is not None:
             await apply_owned(context.cluster, _own_fields(target), service)
         for child in (plan_service.build(service, wanted), disruption.build(service, wanted)):
@@ -159,7 +167,7 @@ def _same(fresh: Object, stored: Sequence[Object]) -> Object | None:
 
 
 def _is_prepared(service: Resolved, view: View) -> bool:
-    if not model_status.is_present((view.model or {}).get("status") or {}):
+    if not all(model_status.is_present(item.status) for item in view.models):
         return False
     if service.bank_name is None:
         return True
@@ -189,6 +197,7 @@ async def _observe(service: Object, view: View, context: Context) -> View:
         view = replace(view, deployment=live if live is not None and is_owned(live, service) else None)
     labels = {naming.SERVICE_LABEL: metadata["name"], naming.COMPONENT: "server"}
     observed = await pods_of(context, metadata["namespace"], labels, None)
+    context.signing.missed(service, observed)
     said = await answers(context.runtime.readiness, observed.pods)
     selector = f"{naming.SERVICE_LABEL}={metadata['name']}"
     current = ((service.get("status") or {}).get("revision") or {}).get("current")

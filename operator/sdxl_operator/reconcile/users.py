@@ -1,6 +1,6 @@
 """Who uses a model or a bank: services whose status names it, and Deployments whose pods mount it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,21 +19,39 @@ class User:
     spec: ServiceSpec
 
 
-async def users_of(
-    cluster: Cluster, metadata: Mapping[str, Any], member: str, label: str
-) -> tuple[list[User], list[str]]:
-    """The services whose `status.<member>` is this object, by name, and the Deployments that carry `label` for it.
+async def users_of_model(cluster: Cluster, metadata: Mapping[str, Any]) -> tuple[list[User], list[str]]:
+    """The services whose status names this model for whatever use, and the Deployments whose pods mount it, by name."""
 
-    A service is read through its status, because only its own turn knows the profile that the name follows from.
-    """
+    def named(status: Mapping[str, Any]) -> set[str]:
+        return {use.name for use in naming.model_uses(status)}
+
+    return await _users_of(cluster, metadata, named, {naming.uses_model_label(metadata["name"]): "true"})
+
+
+async def users_of_bank(cluster: Cluster, metadata: Mapping[str, Any]) -> tuple[list[User], list[str]]:
+    """The services whose status names this bank, and the Deployments whose pods mount it, by name."""
+
+    def named(status: Mapping[str, Any]) -> set[str]:
+        return {status["bank"]} if status.get("bank") else set()
+
+    return await _users_of(cluster, metadata, named, {naming.USES_BANK_LABEL: metadata["name"]})
+
+
+async def _users_of(
+    cluster: Cluster,
+    metadata: Mapping[str, Any],
+    named: Callable[[Mapping[str, Any]], Collection[str]],
+    labels: Mapping[str, str],
+) -> tuple[list[User], list[str]]:
+    """A service is read through its status, because only its own turn knows the profile that names follow from."""
     name, namespace = metadata["name"], metadata["namespace"]
     users: list[User] = []
     for service in await cluster.list(naming.API_VERSION, naming.SERVICE, namespace):
-        if (service.get("status") or {}).get(member) != name or service["metadata"].get("deletionTimestamp"):
+        if name not in named(service.get("status") or {}) or service["metadata"].get("deletionTimestamp"):
             continue
         try:
             users.append(User(service["metadata"]["name"], ServiceSpec.model_validate(service["spec"])))
         except ValidationError:
             continue  # its own turn says so in its status
-    deployments = await cluster.list("apps/v1", "Deployment", namespace, {**naming.MANAGED, label: name})
+    deployments = await cluster.list("apps/v1", "Deployment", namespace, {**naming.MANAGED, **labels})
     return sorted(users, key=lambda user: user.name), sorted(item["metadata"]["name"] for item in deployments)

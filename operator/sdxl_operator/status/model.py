@@ -17,7 +17,7 @@ WORDS = Words(
     deadline_field="the fetch Job's deadline",
 )
 
-MEASURED = ("digest", "bytes", "files", "sizeMultiple")
+MEASURED = ("digest", "bytes", "files", "sizeMultiple", "rank")
 
 
 def is_present(status: Mapping[str, Any]) -> bool:

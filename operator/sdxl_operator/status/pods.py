@@ -88,6 +88,12 @@ def is_running(pod: Mapping[str, Any]) -> bool:
     return any("running" in status.get("state", {}) for status in container_statuses(pod))
 
 
+def missing_secret(trouble: str) -> str:
+    """The Secret that the kubelet did not find, by its warning about a pod; empty if it speaks of something else."""
+    found = re.search(r'secret "([^"]+)" not found', trouble)
+    return found[1] if found else ""
+
+
 def oldest_first(pods: Iterable[Object]) -> list[Object]:
     """Pods by age."""
     return sorted(pods, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
@@ -126,17 +132,25 @@ def _not_started(pod: Mapping[str, Any], observed: Observed, memory_field: str) 
         if reason in PULL_REASONS:
             return Finding(False, Reason.IMAGE_PULL_FAILED, f"image {status.get('image')}: {message}", stalled=True)
         if reason in START_REASONS:
-            return Finding(False, Reason.CONTAINER_NOT_STARTED, f"pod {name}: {message or reason}", stalled=True)
+            return _refused_by_kubelet(name, message or reason)
         if reason == "CrashLoopBackOff":
             last = ending(pod, Reason.CRASHING, memory_field)
+            if last is not None and last.exit_code == 0:  # recycled, see server.recycleAfterRequests
+                return Finding(False, Reason.POD_STARTING, f"pod {name} has drained and starts anew: {message}")
             last = last or Ending(Reason.CRASHING, message, 0, "")
             return Finding(False, last.reason, last.message, stalled=True)
     if is_running(pod) or pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
         return None
-    trouble = observed.pod_troubles.get(name)
-    if trouble:
-        return Finding(False, Reason.CONTAINER_NOT_STARTED, f"pod {name}: {trouble}", stalled=True)
+    if trouble := observed.pod_troubles.get(name):
+        return _refused_by_kubelet(name, trouble)
     return Finding(False, Reason.POD_STARTING, f"pod {name} starts on node {pod['spec']['nodeName']}")
+
+
+def _refused_by_kubelet(pod: str, words: str) -> Finding:
+    if secret := missing_secret(words):
+        text = f"pod {pod}: {words}: make a Secret {secret} in this namespace, and the pod starts"
+        return Finding(False, Reason.SECRET_NOT_FOUND, text, stalled=True)
+    return Finding(False, Reason.CONTAINER_NOT_STARTED, f"pod {pod}: {words}", stalled=True)
 
 
 def _claims(pod: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from sdxl_operator.naming import REVISION_LABEL, Condition, Object, Reason
 from sdxl_operator.status.buckets import bucket_rows, cold_start
 from sdxl_operator.status.conditions import Finding, conditions, first_failing
 from sdxl_operator.status.pods import Observed, condition_of, ending, is_ready, is_running, waiting
+from sdxl_operator.status.weights import UsedModel, members, of_child, of_models
 
 MEMORY_FIELD = "spec.server.resources.limits.memory"
 
@@ -23,8 +24,8 @@ class View:
     accepted: Finding
     url: str = ""
     selector: str = ""
-    model_name: str | None = None
-    model: Object | None = None
+    models: tuple[UsedModel, ...] = ()
+    """The model first, then its refiner and the adapters."""
     bank_name: str | None = None
     bank: Object | None = None
     current_revision: str | None = None
@@ -68,7 +69,7 @@ def build(service: Mapping[str, Any], view: View, now: datetime) -> Object:
     revision = {"current": _current(view), "updated": view.updated_revision}
     optional: Object = {
         "url": view.url if view.deployment else None,
-        "model": view.model_name,
+        **members(view.models),
         "bank": view.bank_name,
         "revision": {name: value for name, value in revision.items() if value},
         "coldStart": cold_start(view.ready_pods, view.readiness, view.bank) or previous.get("coldStart"),
@@ -104,9 +105,9 @@ def _findings(view: View) -> dict[Condition, Finding]:
 
 
 def _model(view: View) -> Finding:
-    if not view.accepted.holds and view.model is None:
-        return Finding(False, Reason.WAITING_FOR_MODEL, "the spec is not accepted yet")
-    return _of_child(view.model, Finding(False, Reason.WAITING_FOR_MODEL))
+    if not any(item.live for item in view.models):
+        return Finding(False, Reason.WAITING_FOR_MODEL, "" if view.accepted.holds else "the spec is not accepted yet")
+    return of_models(view.models)
 
 
 def _bank(view: View) -> Finding:
@@ -115,17 +116,8 @@ def _bank(view: View) -> Finding:
     entries = {entry["key"] for entry in _entries(view.bank) if entry["state"] in ("Kept", "Dropped")}
     if set(view.bucket_keys) <= entries:
         return Finding(True, Reason.COMPILED)
-    child = _of_child(view.bank, Finding(False, Reason.WAITING_FOR_BANK))
+    child = of_child(view.bank, Finding(False, Reason.WAITING_FOR_BANK))
     return Finding(False, Reason.WAITING_FOR_BANK, child.message) if child.holds else child
-
-
-def _of_child(child: Mapping[str, Any] | None, otherwise: Finding) -> Finding:
-    """A model's or bank's own Ready condition, in its own words."""
-    ready = condition_of(child, "Ready") if child else {}
-    if not ready:
-        return otherwise
-    stalled = bool(condition_of(child or {}, Condition.STALLED.value))
-    return Finding(ready["status"] == "True", Reason(ready["reason"]), ready["message"], stalled=stalled)
 
 
 def _entries(bank: Mapping[str, Any] | None) -> list[Object]:
@@ -190,7 +182,8 @@ def _why_not(view: View, count: str) -> Finding:
 
 def _last_failure(view: View, previous: Mapping[str, Any]) -> Object | None:
     """The newest failure of the fetch Job, the compile Job and the replicas, and of what status remembers."""
-    failures = [((child or {}).get("status") or {}).get("lastFailure") for child in (view.model, view.bank)]
+    children = (*(item.live for item in view.models), view.bank)
+    failures = [((child or {}).get("status") or {}).get("lastFailure") for child in children]
     for pod in view.observed.pods:
         end = ending(pod, Reason.CRASHING, MEMORY_FIELD)
         if end is not None and end.exit_code != 0:

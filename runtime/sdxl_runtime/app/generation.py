@@ -138,7 +138,7 @@ async def _answer(service: Service, task: Task, request: Request) -> Response:
 
 
 def _failure(error: errors.APIError) -> Response:
-    """The answer of a task that failed. NB: an exception that is raised holds on to all that was around it."""
+    """The answer of a task that is not a success. NB: a raised exception holds on to all that was around it."""
     return JSONResponse(error.body.model_dump(), error.status, error.headers)
 
 

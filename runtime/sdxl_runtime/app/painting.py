@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sdxl_runtime import images
 from sdxl_runtime.admission import Offer, RequestError, bucket_candidates, job_from
-from sdxl_runtime.app import errors
+from sdxl_runtime.app import errors, tracing
 from sdxl_runtime.app.pictures import picture_of
 from sdxl_runtime.app.service import Service
 from sdxl_runtime.batcher import Closed, QueueFull
@@ -124,6 +124,9 @@ async def response(service: Service, painting: Painting, outcome: Outcome, addre
     total = service.batcher.clock() - painting.ticket.accepted_at
     seconds = {**outcome.seconds, "encode_image": time.perf_counter() - began, "total": total}
     service.metrics.finished(outcome.bucket, job.n, job.evaluations, seconds)
+    details = _details(service, job, outcome, seconds)
+    if service.tracer_provider is not None:
+        tracing.record(service.tracer_provider, job.n, details)
     return GenerationResponse(
         created=int(time.time()),
         data=data,
@@ -132,7 +135,7 @@ async def response(service: Service, painting: Painting, outcome: Outcome, addre
         safety_identifier=painting.request.safety_identifier or painting.request.user or None,
         size=job.size,
         usage=_usage(service, job),
-        sdxl=_details(service, job, outcome, seconds),
+        sdxl=details,
     )
 
 

@@ -1,14 +1,13 @@
 """The API on port 8000: OpenAI's image generation, the models, and a page to try prompts."""
 
 import time
-from importlib.resources import files
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
-from sdxl_runtime import __version__
-from sdxl_runtime.app import errors
+from sdxl_runtime import __version__, page
+from sdxl_runtime.app import errors, tracing
 from sdxl_runtime.app.generation import generate
 from sdxl_runtime.app.headers import LONGEST_KEY
 from sdxl_runtime.app.keys import Guarded
@@ -26,12 +25,6 @@ from sdxl_runtime.protocol import (
     JobResponse,
 )
 from sdxl_runtime.settings import Settings
-
-_PAGE_TYPES = {"page.js": "text/javascript", "page.css": "text/css"}
-_PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 
 _HEADERS: dict[str, Any] = {
     "parameters": [
@@ -107,15 +100,15 @@ def create_public_app(service: Service) -> FastAPI:
         return _model(service, created)
 
     @app.get("/", include_in_schema=False)
-    async def page() -> Response:
-        return _page_file("index.html", "text/html")
+    async def index() -> Response:
+        return _page_file("index.html")
 
     @app.get("/page/{name}", include_in_schema=False)
     async def page_file(name: str) -> Response:
-        if name not in _PAGE_TYPES:
-            raise errors.APIError(404, "there is no such file", "not_found")
-        return _page_file(name, _PAGE_TYPES[name])
+        return _page_file(name)
 
+    if service.tracer_provider is not None:
+        tracing.instrument(app, service.tracer_provider)
     return app
 
 
@@ -145,10 +138,13 @@ def _tokens(settings: Settings, size: str) -> int:
     return max(bucket.token_limit for bucket in settings.buckets if bucket.size == size)
 
 
-def _page_file(name: str, media_type: str) -> Response:
-    content = (files("sdxl_runtime") / "page" / name).read_bytes()
+def _page_file(name: str) -> Response:
+    try:
+        content, media_type = page.read(name)
+    except KeyError:
+        raise errors.APIError(404, "there is no such file", "not_found") from None
     headers = {
-        "Content-Security-Policy": _PAGE_POLICY,
+        "Content-Security-Policy": page.POLICY,
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "no-cache",
     }

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from opentelemetry.sdk.trace import TracerProvider
+
 from sdxl_runtime.app.forwarding import Forwarder
 from sdxl_runtime.app.keys import Keys
 from sdxl_runtime.app.pictures import Pictures
@@ -28,3 +30,5 @@ class Service:
     tasks: Tasks
     pictures: Pictures
     forwarder: Forwarder
+    tracer_provider: TracerProvider | None = None
+    """Where spans go; None: nowhere."""

@@ -12,7 +12,6 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from sdxl_runtime import __version__
-from sdxl_runtime.app.painting import Painting
 from sdxl_runtime.protocol import Details
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -37,7 +36,7 @@ def instrument(app: FastAPI, provider: trace.TracerProvider) -> None:
     FastAPIInstrumentor.instrument_app(app, tracer_provider=provider, exclude_spans=["receive", "send"])
 
 
-def record(provider: trace.TracerProvider, painting: Painting, details: Details) -> None:
+def record(provider: trace.TracerProvider, images: int, details: Details) -> None:
     """The phases of finished pictures as spans under the request's.
 
     Turns of other requests lie between a request's own: a phase's span begins where the one before ended and lasts as
@@ -51,7 +50,7 @@ def record(provider: trace.TracerProvider, painting: Painting, details: Details)
         "sdxl.backend": details.backend,
         "sdxl.scheduler": details.scheduler,
         "sdxl.steps": details.num_inference_steps,
-        "sdxl.images": painting.ticket.job.n,
+        "sdxl.images": images,
         "sdxl.evaluations.executed": details.evaluations.executed,
         "sdxl.evaluations.nominal": details.evaluations.nominal,
     }
