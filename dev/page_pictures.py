@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, Page, StorageState, expect, sync_playwright
 
 from dev import browser as debian
 from dev.chart import ROOT
@@ -29,30 +29,37 @@ _PAINTED = (
     "a red circle on a blue background",
 )
 _BEING_PAINTED = "a large yellow star at the top left on a purple background"
-_MANY_STEPS = 150
-_STEPS = 20
+_STEPS, _MANY_STEPS = 12, 40
 _SECONDS = 300
 
 
-def take(browser: Browser, url: str, out: Path, view: Mapping[str, Any]) -> None:
-    """Paint a few pictures, begin another one, and take the page once its second preview is there."""
-    context = browser.new_context(**view)
-    page = context.new_page()
-    page.goto(url)
-    paint = page.locator("#paint")
+def begin(page: Page, prompt: str, steps: int, seed: int) -> None:
+    """Fill in the form and paint, once the page can."""
+    expect(page.locator("#paint")).to_be_enabled(timeout=_SECONDS * 1000)
+    for name, value in (("prompt", prompt), ("num_inference_steps", steps), ("seed", seed)):
+        page.locator(f"#{name}").fill(f"{value}")
+    page.locator("#paint").click()
 
-    def begin(prompt: str, steps: int, seed: int) -> None:
-        expect(paint).to_be_enabled(timeout=_SECONDS * 1000)
-        for name, value in (("prompt", prompt), ("num_inference_steps", steps), ("seed", seed)):
-            page.locator(f"#{name}").fill(f"{value}")
-        paint.click()
 
-    for seed, prompt in enumerate(_PAINTED):
-        begin(prompt, _STEPS, seed)
-    begin(_BEING_PAINTED, _MANY_STEPS, 7)
-    page.locator('.tile[data-previews="2"]').wait_for(timeout=_SECONDS * 1000)
-    page.screenshot(path=out)
-    context.close()
+def fill_history(browser: Browser, url: str) -> StorageState:
+    """Paint a few pictures; what the browser keeps of them."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(url)
+        for seed, prompt in enumerate(_PAINTED):
+            begin(page, prompt, _STEPS, seed)
+            expect(page.locator("#history li")).to_have_count(seed + 1, timeout=_SECONDS * 1000)
+        return context.storage_state()
+
+
+def take(browser: Browser, url: str, out: Path, options: Mapping[str, Any]) -> None:
+    """Begin a picture, and take the page once its second preview is there."""
+    with browser.new_context(**options) as context:
+        page = context.new_page()
+        page.goto(url)
+        begin(page, _BEING_PAINTED, _MANY_STEPS, 7)
+        page.locator('.tile[data-previews="2"]').wait_for(timeout=_SECONDS * 1000)
+        page.screenshot(path=out)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -63,8 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=debian.ensure(), args=debian.options())
+        kept = fill_history(browser, options.url)
         for name, view in _VIEWS.items():
-            take(browser, options.url, options.folder / f"{name}.png", view)
+            take(browser, options.url, options.folder / f"{name}.png", {**view, "storage_state": kept})
 
 
 if __name__ == "__main__":

@@ -63,6 +63,9 @@ def start(name: str, folder: Path) -> Iterator[Server]:
     if name == DEMO:
         weights = ROOT / "runtime/sdxl_runtime/demo_model/weights"
         backend = {"SDXL_BACKEND": "CPU", "SDXL_MODEL_PATH": str(weights), "SDXL_MODEL_VARIANT": "fp16"}
+        backend["OMP_NUM_THREADS"] = (
+            "1"  # on a busy machine, threads that wait for each other cost more than they bring
+        )
     with _serve(folder, backend) as server:
         yield server
 
