@@ -29,11 +29,11 @@ from benchmarks.peers.painting import (
 )
 
 _OBJECT_STORE_BYTES = 100_000_000
-_ATTEMPTS = 3
 _ENVIRONMENT = {
     "RAY_AUTH_MODE": "disabled",  # else a token is written into the home folder; it listens on loopback only
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_agent_register_timeout_ms": "300000",
+    "RAY_agent_register_timeout_ms": "300000",  # on a busy machine 30 s are not enough
+    "RAY_raylet_start_wait_time_s": "300",
 }
 _MOST_ONGOING = 1000
 """Requests a replica holds; the default of 5 would keep batches small."""
@@ -60,23 +60,15 @@ class Images:
 
 
 def _start_cluster() -> None:
-    """One node on loopback. Ray gives its own processes 30 seconds, which a busy machine may not keep."""
+    """One node on loopback."""
     os.environ |= _ENVIRONMENT
-    for attempt in range(_ATTEMPTS):
-        try:
-            ray.init(
-                address="local",
-                num_cpus=THREADS,
-                include_dashboard=False,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                _node_ip_address="127.0.0.1",
-            )
-        except Exception:
-            ray.shutdown()
-            if attempt == _ATTEMPTS - 1:
-                raise
-        else:
-            return
+    ray.init(
+        address="local",
+        num_cpus=THREADS,
+        include_dashboard=False,
+        object_store_memory=_OBJECT_STORE_BYTES,
+        _node_ip_address="127.0.0.1",
+    )
 
 
 def main(folder: Path, size: int, port: int) -> None:
