@@ -35,6 +35,7 @@ _ENVIRONMENT = {
     "RAY_agent_register_timeout_ms": "300000",  # on a busy machine 30 s are not enough
     "RAY_raylet_start_wait_time_s": "300",
 }
+_ATTEMPTS = 3
 _MOST_ONGOING = 1000
 """Requests a replica holds; the default of 5 would keep batches small."""
 
@@ -60,15 +61,23 @@ class Images:
 
 
 def _start_cluster() -> None:
-    """One node on loopback."""
+    """One node on loopback. Ray gives its own processes half a minute, which a busy machine may not keep."""
     os.environ |= _ENVIRONMENT
-    ray.init(
-        address="local",
-        num_cpus=THREADS,
-        include_dashboard=False,
-        object_store_memory=_OBJECT_STORE_BYTES,
-        _node_ip_address="127.0.0.1",
-    )
+    for attempt in range(_ATTEMPTS):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=THREADS,
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                _node_ip_address="127.0.0.1",
+            )
+        except Exception:
+            ray.shutdown()
+            if attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            return
 
 
 def main(folder: Path, size: int, port: int) -> None:
