@@ -6,6 +6,7 @@ So every request joins others that are in the middle of theirs, sits wherever a 
 """
 
 import random
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ _DRAWS_BF16 = 24
 _CANCELLED = 0.2
 """Share of further requests that are cancelled before they end; they are mates, not draws."""
 _STEPS = (2, 8)
-_CROWD = 1.5
+_CROWD = 2.5
 """Requests arrive this many times faster than their lanes could serve them one by one."""
 _WAIT_SECONDS = 3600
 
@@ -120,18 +121,16 @@ def _together(service: Service, chance: random.Random, jobs: Sequence[Job], extr
     for job in order:
         time.sleep(chance.expovariate(_CROWD / mean))
         ticket = service.batcher.submit(job)
-        now = time.monotonic()
         if job.seed in cancelled:
-            leaving.append((now + chance.uniform(0, 2 * _seconds(service, job)), ticket))
+            after = chance.uniform(0, _seconds(service, job))
+            leaving.append(threading.Timer(after, service.batcher.abandon, [ticket]))
+            leaving[-1].start()
         else:
             tickets.append(ticket)
-        for at, gone in [item for item in leaving if item[0] <= now]:
-            service.batcher.abandon(gone)
-            leaving.remove((at, gone))
     for ticket in tickets:
         ticket.result.result(_WAIT_SECONDS)
-    for _, ticket in leaving:
-        service.batcher.abandon(ticket)
+    for timer in leaving:
+        timer.join()
 
 
 def _seconds(service: Service, job: Job) -> float:

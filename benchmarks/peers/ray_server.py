@@ -29,12 +29,13 @@ from benchmarks.peers.painting import (
 )
 
 _OBJECT_STORE_BYTES = 100_000_000
-_ATTEMPTS = 3
 _ENVIRONMENT = {
     "RAY_AUTH_MODE": "disabled",  # else a token is written into the home folder; it listens on loopback only
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_agent_register_timeout_ms": "300000",
+    "RAY_agent_register_timeout_ms": "300000",  # on a busy machine 30 s are not enough
+    "RAY_raylet_start_wait_time_s": "300",
 }
+_ATTEMPTS = 3
 _MOST_ONGOING = 1000
 """Requests a replica holds; the default of 5 would keep batches small."""
 
@@ -60,7 +61,7 @@ class Images:
 
 
 def _start_cluster() -> None:
-    """One node on loopback. Ray gives its own processes 30 seconds, which a busy machine may not keep."""
+    """One node on loopback. Ray gives its own processes half a minute, which a busy machine may not keep."""
     os.environ |= _ENVIRONMENT
     for attempt in range(_ATTEMPTS):
         try:
