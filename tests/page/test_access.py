@@ -27,11 +27,13 @@ def test_no_state_of_the_page_breaks_a_rule_of_accessibility(
         visitor.expected_statuses = {400, 429}
         visitor.open()
         assert faults(visitor) == [], "empty"
+        fake.step_seconds = 1
         visitor.fill("a red circle", steps=150, count=2)
         visitor.paint.click()
         expect(visitor.tile.first).to_have_attribute("data-state", "painting")
         assert faults(visitor) == [], "painting"
         visitor.cancel.click()
+        fake.step_seconds = 0.01
         visitor.make("a red circle", steps=1, count=2)
         visitor.page.locator("summary").click()
         visitor.act("start").click()
@@ -45,6 +47,7 @@ def test_no_state_of_the_page_breaks_a_rule_of_accessibility(
 
 
 def test_who_wants_no_motion_sees_none(browser: Browser, fake: FakeServer) -> None:
+    fake.step_seconds = 1
     with visiting(browser, fake.url, reduced_motion="reduce") as visitor:
         visitor.open()
         visitor.fill("a red circle", steps=150)
