@@ -42,6 +42,10 @@ contracts: install  ## Who may import whom (import-linter).
 unit: install  ## Tests that need nothing but Python.
 	@$(PY) -m dev.tiers unit
 
+.PHONY: conformance
+conformance: install  ## Tests that every backend passes over HTTP, on the simulated device and on the CPU.
+	@$(PY) -m dev.tiers conformance
+
 .PHONY: page
 page: install  ## Tests of the web page in Chromium, which is installed where it is missing and this is root on Debian.
 	@$(PY) -m dev.tiers page

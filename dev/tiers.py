@@ -56,6 +56,11 @@ TIERS = (
         ),
     ),
     Tier(
+        name="conformance",
+        about="the suite that every backend passes over HTTP: on the simulated device, and on the CPU",
+        commands=((*PYTEST, "tests/conformance", "-m", "not long"),),
+    ),
+    Tier(
         name="page",
         about="the page in a real Chromium",
         commands=((*PYTEST, "tests/page", "-m", "not long"),),

@@ -1,4 +1,4 @@
-"""Loaded by schemathesis: keeps valid requests short, so that thousands of them fit in minutes. Invalid ones stay so."""
+"""Loaded by schemathesis: keeps valid requests short, so that thousands fit in minutes; invalid ones stay invalid."""
 
 from typing import Any
 

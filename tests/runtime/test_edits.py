@@ -169,9 +169,17 @@ async def test_openais_client_edits(service: Service) -> None:
         http_client=httpx.AsyncClient(transport=transport),
     ) as client:
         answer = await client.images.edit(
-            image=("a.png", IMAGE), mask=("m.png", MASK), prompt="x", size="auto", n=1, extra_body={"seed": 5}
+            image=("a.png", IMAGE),
+            mask=("m.png", MASK),
+            prompt="x",
+            size="auto",
+            n=1,
+            extra_body={"seed": 5, "crop": [0, 8]},
         )
         assert answer.data is not None
         assert answer.data[0].model_extra == {"seed": 5}
+        adapters = {"adapters": [{"name": "oil", "scale": 0.5}]}
+        with pytest.raises(openai.BadRequestError, match="names 'oil'"):
+            await client.images.edit(image=("a.png", IMAGE), prompt="x", extra_body=adapters)
         stream = await client.images.edit(image=("a.png", IMAGE), prompt="x", stream=True, partial_images=1)
         assert [event.type async for event in stream] == ["image_edit.partial_image", "image_edit.completed"]

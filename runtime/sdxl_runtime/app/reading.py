@@ -58,7 +58,9 @@ async def _read_form(request: Request) -> tuple[EditRequest, Upload]:
     async with request.form(max_files=4, max_fields=64, max_part_size=_LARGEST_FIELD) as form:
         files = {name: await _file(form, name) for name in _FILES}
         image = files["image"]
-        fields = {name: _value(name, value) for name, value in form.items() if name.removesuffix("[]") not in _FILES}
+        texts = {name: value for name, value in form.items() if name.partition("[")[0] not in (*_FILES, *_LISTS)}
+        fields = {name: _text(name, value) for name, value in texts.items()}
+        fields |= {name: value for name in _LISTS if (value := _list(form, name)) is not None}
         known = {name: "a file" for name, content in files.items() if content is not None}
         body = _validated(EditRequest, {**fields, **known}, strict=False)
         assert image is not None  # the model requires it
@@ -77,16 +79,38 @@ async def _file(form: FormData, name: str) -> bytes | None:
     return await part.read(LARGEST_FILE + 1)
 
 
-def _value(name: str, value: UploadFile | str) -> Any:
-    """A form has texts only: lists come as JSON."""
+def _text(name: str, value: UploadFile | str) -> str:
     if isinstance(value, UploadFile):
         raise RequestError(f"{name} is sent as a file; only image and mask are", name)
-    if name not in _LISTS:
-        return value
+    return value
+
+
+def _list(form: FormData, name: str) -> Any:
+    """A form has texts only: a list comes as JSON, or as OpenAI's client writes it (`crop[]`, `adapters[][name]`)."""
+    whole = form.get(name)
+    if whole is not None:
+        try:
+            return json.loads(_text(name, whole))
+        except ValueError:
+            return whole
+    if items := form.getlist(f"{name}[]"):
+        return [_number(_text(name, item)) for item in items]
+    members = {key.removeprefix(f"{name}[][").removesuffix("]") for key in form if key.startswith(f"{name}[][")}
+    columns = {member: form.getlist(f"{name}[][{member}]") for member in members}
+    if not columns:
+        return None
+    length = max(len(column) for column in columns.values())
+    if any(len(column) != length for column in columns.values()):
+        raise RequestError(f"{name} has members that not every item has; send the list as JSON", name)
+    rows = zip(*columns.values(), strict=True)
+    return [dict(zip(columns, (_number(_text(name, value)) for value in row), strict=True)) for row in rows]
+
+
+def _number(text: str) -> Any:
     try:
-        return json.loads(value)
+        return json.loads(text) if text[:1] in "-.0123456789" else text
     except ValueError:
-        return value
+        return text
 
 
 def _validated(model: type[_Body], value: Any, *, strict: bool) -> _Body:
