@@ -153,7 +153,7 @@ def resident_bytes(process: int) -> int:
 def _process(
     name: str, command: Sequence[str], environment: Mapping[str, str], logs: Path
 ) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    log = logs / f"{name.replace(' ', '-')}.log"
+    log = logs / f"{name.replace(' ', '-')}-{time.time_ns() // 1_000_000}.log"  # two of a kind may run at once
     with log.open("wb") as file:
         # a session of its own: a server's children end with it
         process = subprocess.Popen(command, stdout=file, stderr=file, env=environment, cwd=ROOT, start_new_session=True)

@@ -83,13 +83,13 @@ def _start_cluster() -> None:
 def main(folder: Path, size: int, port: int) -> None:
     """Serve until the process is told to end, then stop the cluster."""
     ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
     _start_cluster()
     serve.start(http_options=HTTPOptions(host="127.0.0.1", port=port))
     deployment = serve.deployment(max_ongoing_requests=_MOST_ONGOING, ray_actor_options={"num_cpus": THREADS})
     application = deployment(Images).bind(str(folder.resolve()), size)
     serve.run(application, route_prefix="/v1/images/generations")
+    for number in (signal.SIGTERM, signal.SIGINT):  # Ray has set handlers of its own, which abort
+        signal.signal(number, lambda *_: ended.set())
     ended.wait()
     serve.shutdown()
     ray.shutdown()
