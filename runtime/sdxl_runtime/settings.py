@@ -43,6 +43,14 @@ class AdapterFile:
     maximum_rank: int = 64
 
 
+class ModelContent(StrEnum):
+    """What a model's volume holds: a whole pipeline, a refiner, or a LoRA."""
+
+    PIPELINE = "Pipeline"
+    REFINER = "Refiner"
+    ADAPTER = "Adapter"
+
+
 class SettingsError(ValueError):
     """A setting is missing or wrong; the message names the variable, its value and what would be right."""
 
@@ -61,6 +69,8 @@ class Settings:
     """`sha256:…` as `fetch` measured it; empty: measured from the files."""
     model_source: str = ""
     """Where `fetch` takes the model from, e.g. `demo://shapes`."""
+    model_content: ModelContent = ModelContent.PIPELINE
+    """Which layout `fetch` checks and measures."""
     model_variant: str = ""
     """Which weight files are taken, e.g. `fp16`; empty: those without a variant."""
     buckets: tuple[Bucket, ...] = ()
@@ -134,6 +144,7 @@ class Settings:
             model_name=read.text("SDXL_MODEL_NAME", "sdxl"),
             model_digest=read.text("SDXL_MODEL_DIGEST", ""),
             model_source=read.text("SDXL_MODEL_SOURCE", ""),
+            model_content=ModelContent(read.choice("SDXL_MODEL_CONTENT", ModelContent, ModelContent.PIPELINE)),
             model_variant=read.text("SDXL_MODEL_VARIANT", ""),
             buckets=read.buckets("SDXL_BUCKETS"),
             adapters=read.adapters("SDXL_ADAPTERS"),

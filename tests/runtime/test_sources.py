@@ -1,21 +1,33 @@
 """Where a model comes from, what is checked, and the digest over it. The files are empty shells: no torch here."""
 
+import contextlib
 import json
 import threading
+from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from sdxl_runtime import sources
 from sdxl_runtime.layout import check, measure
 from sdxl_runtime.progress import Progress
-from sdxl_runtime.settings import Settings, SettingsError
+from sdxl_runtime.settings import ModelContent, Settings, SettingsError
 from sdxl_runtime.sources.demo import copy
 from sdxl_runtime.termination import Failure, Reason
 
 MODELS = {"text_encoder": "model", "text_encoder_2": "model"} | dict.fromkeys(
     ("unet", "vae"), "diffusion_pytorch_model"
 )
+
+
+def write_lora(path: Path, rank: int = 4) -> None:
+    """A LoRA of one layer."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    layer = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
+    parts = {f"{layer}.lora_A.weight": (rank, 6), f"{layer}.lora_B.weight": (6, rank)}
+    save_file({name: np.ones(shape, np.float16) for name, shape in parts.items()}, path)
 
 
 def write_model(folder: Path, variant: str = "") -> Path:
@@ -48,9 +60,12 @@ def failure(folder: Path, variant: str = "") -> Failure:
     return failed.value
 
 
-def settings(tmp_path: Path, source: str, path: Path, variant: str = "") -> Settings:
+def settings(
+    tmp_path: Path, source: str, path: Path, variant: str = "", content: ModelContent = ModelContent.PIPELINE
+) -> Settings:
     return Settings(
         model_source=source,
+        model_content=content,
         model_path=path,
         model_variant=variant,
         host="127.0.0.1",
@@ -185,6 +200,92 @@ def test_a_folder_that_a_claim_lacks_is_named_with_what_it_holds(model: Path, tm
     error = json.loads((tmp_path / "termination-log").read_text())["error"]
     assert error["reason"] == "ModelMissing"
     assert error["message"].endswith("holds model")
+
+
+DEMOS = [
+    ("demo://shapes", ModelContent.PIPELINE, "fp16"),
+    ("demo://shapes-refiner", ModelContent.REFINER, "fp16"),
+    ("demo://pixel", ModelContent.ADAPTER, ""),
+]
+
+
+@pytest.mark.parametrize(("source", "content", "variant"), DEMOS)
+def test_each_demo_source_is_copied_whole_and_measured_as_its_content(
+    tmp_path: Path, source: str, content: ModelContent, variant: str
+) -> None:
+    target = tmp_path / "models" / "demo"
+    assert sources.main(settings(tmp_path, source, target, variant, content)) == 0
+    message = json.loads((tmp_path / "termination-log").read_text())
+    layout = check(target, variant, content)
+    measured = measure(layout)
+    expected = {
+        "digest": measured.digest,
+        "bytes": measured.bytes,
+        "files": measured.files,
+        "sizeMultiple": 1 if content is ModelContent.ADAPTER else 32,
+        "seconds": message["seconds"],
+    }
+    assert message == expected | ({"rank": 8} if content is ModelContent.ADAPTER else {})
+    there = sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file())
+    assert there == sorted(layout.files)
+    assert not [path for path in target.rglob("*") if path.is_symlink()]
+
+
+def test_all_demo_weights_together_are_at_most_20_megabytes() -> None:
+    folders = [resources.files("sdxl_runtime.demo_model") / name for name in ("weights", "refiner", "pixel")]
+    with contextlib.ExitStack() as stack:
+        found = [
+            path for folder in folders for path in stack.enter_context(resources.as_file(folder)).rglob("*.safetensors")
+        ]
+        sizes = [path.stat().st_size for path in found]
+    assert len(sizes) == 6
+    assert sum(sizes) <= 20_000_000
+
+
+@pytest.mark.parametrize(("source", "content", "variant"), DEMOS)
+def test_a_demo_source_of_another_content_is_wrong_settings(
+    tmp_path: Path, source: str, content: ModelContent, variant: str
+) -> None:
+    wrong = ModelContent.REFINER if content is not ModelContent.REFINER else ModelContent.PIPELINE
+    with pytest.raises(SettingsError, match=f"SDXL_MODEL_CONTENT is '{wrong}'; for {source} it must be {content}"):
+        sources.fetch(settings(tmp_path, source, tmp_path / "x", variant, wrong), Progress())
+
+
+def test_an_adapter_with_a_variant_is_wrong_settings(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="SDXL_MODEL_VARIANT is 'fp16'"):
+        sources.fetch(settings(tmp_path, "demo://pixel", tmp_path / "x", "fp16", ModelContent.ADAPTER), Progress())
+
+
+def test_the_content_is_read_from_the_environment_and_another_word_is_refused() -> None:
+    assert Settings.from_environment({}).model_content is ModelContent.PIPELINE
+    assert Settings.from_environment({"SDXL_MODEL_CONTENT": "Adapter"}).model_content is ModelContent.ADAPTER
+    with pytest.raises(
+        SettingsError, match="SDXL_MODEL_CONTENT is 'LoRA'; it must be one of Pipeline, Refiner, Adapter"
+    ):
+        Settings.from_environment({"SDXL_MODEL_CONTENT": "LoRA"})
+
+
+@pytest.mark.parametrize("name", ["", "lora.safetensors"])
+def test_an_adapter_of_a_claim_is_a_file_or_its_folder(tmp_path: Path, name: str) -> None:
+    write_lora(tmp_path / "claim" / "lora" / "lora.safetensors")
+    path = tmp_path / "claim" / "lora" / name
+    assert sources.main(settings(tmp_path, "pvc://claim/lora", path, "", ModelContent.ADAPTER)) == 0
+    message = json.loads((tmp_path / "termination-log").read_text())
+    assert (message["files"], message["rank"], message["sizeMultiple"]) == (1, 4, 1)
+
+
+def test_a_file_is_no_place_for_a_model(tmp_path: Path) -> None:
+    write_lora(tmp_path / "lora.safetensors")
+    assert sources.main(settings(tmp_path, "pvc://claim/lora.safetensors", tmp_path / "lora.safetensors")) == 1
+    assert json.loads((tmp_path / "termination-log").read_text())["error"]["reason"] == "ModelMissing"
+
+
+def test_a_claim_without_the_adapter_says_what_it_holds(tmp_path: Path) -> None:
+    write_lora(tmp_path / "claim" / "lora.safetensors")
+    wrong = tmp_path / "claim" / "laura.safetensors"
+    assert sources.main(settings(tmp_path, "pvc://claim/laura.safetensors", wrong, "", ModelContent.ADAPTER)) == 1
+    error = json.loads((tmp_path / "termination-log").read_text())["error"]
+    assert error["message"].endswith("has no such file or folder; " + f"{tmp_path / 'claim'} holds lora.safetensors")
 
 
 @pytest.mark.parametrize("source", ["", "hf//x", "ftp://x", "demo://circles", "shapes"])

@@ -15,6 +15,8 @@ STAGES = {
     "text": "text encoders: cross-entropy over 3 heads x 5 attributes",
     "vae": "VAE: weighted L1, pixels in -1 to 1",
     "unet": "UNet: weighted squared error of v",
+    "pixel": "LoRA: weighted squared error of v",
+    "refiner": "refiner: weighted squared error of v",
 }
 
 
@@ -25,9 +27,10 @@ def read(file: Path) -> list[tuple[int, float]]:
 
 
 def plot(out: Path, picture: Path) -> None:
-    """Draw the three curves next to each other, losses on a logarithmic scale."""
-    figure, axes = plt.subplots(1, len(STAGES), figsize=(11, 3), dpi=80)
-    for axis, (stage, title) in zip(axes, STAGES.items(), strict=True):
+    """Draw the curves of the stages that `out` has logs of next to each other, losses on a logarithmic scale."""
+    stages = {stage: title for stage, title in STAGES.items() if (out / f"{stage}.csv").exists()}
+    figure, axes = plt.subplots(1, len(stages), figsize=(3.7 * len(stages), 3), dpi=80, squeeze=False)
+    for axis, (stage, title) in zip(axes[0], stages.items(), strict=True):
         steps, losses = zip(*read(out / f"{stage}.csv"), strict=True)
         axis.semilogy(steps, losses, linewidth=1)
         axis.set_title(title, fontsize=8)

@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from sdxl_runtime.demo_model.scenes import COLOURS, PALETTE, PLACES, SHAPES, SIZES, Scene, draw_mask
 
@@ -44,25 +44,23 @@ class Verdict:
         return all(self.right(scene).values())
 
 
-def judge(picture: Image.Image) -> Verdict:
-    """Name the one object of an RGB picture (any size) and its background."""
+def judge(picture: Image.Image, hollow: bool = False) -> Verdict:
+    """Name the one object of an RGB picture (any size) and its background.
+
+    With `hollow` the object may have holes that the background shows through: its outline counts.
+    """
     pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
     ground = _rim_colour(pixels)
     background: str | None = nearest_colour(ground)
-    distance = np.linalg.norm(pixels - ground, axis=-1)
-    core = distance >= 0.8 * np.percentile(distance, 99.5)
-    inner = np.median(pixels[core], axis=0)
-    contrast = float(np.linalg.norm(inner - ground))
-    if contrast < _LEAST_CONTRAST:
+    inner = _object_colour(pixels, ground)
+    mask = None if inner is None else _between(pixels, ground, inner)
+    if inner is None or mask is None:
         return Verdict(background=background)
-    # Half-way between the two colours lies the outline, however soft the edge is.
-    along = (pixels - ground) @ (inner - ground) / contrast**2
-    mask = _without_specks(along > 0.5)
-    if not mask.any():
-        return Verdict(background=background)
-    left, top, right, bottom = _box(mask)
     if not _is_clean(pixels, mask, ground):
         background = None
+    if hollow:
+        mask = filled(mask)
+    left, top, right, bottom = _box(mask)
     shape = _shape(mask)
     return Verdict(
         shape=shape,
@@ -71,6 +69,58 @@ def judge(picture: Image.Image) -> Verdict:
         size=_size(mask, shape),
         place=_place((left + right) / 2, (top + bottom) / 2, *mask.shape),
     )
+
+
+def object_mask(picture: Image.Image) -> Mask | None:
+    """Which pixels of an RGB picture belong to the object, as `judge` sees it; None where there is none."""
+    pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
+    ground = _rim_colour(pixels)
+    inner = _object_colour(pixels, ground)
+    return None if inner is None else _between(pixels, ground, inner)
+
+
+def filled(mask: Mask) -> Mask:
+    """The mask and its holes: whatever cannot be reached from the picture's rim."""
+    outside = Image.fromarray(np.pad(mask, 1).astype(np.uint8)).copy()  # a picture that may be written to
+    ImageDraw.floodfill(outside, (0, 0), 2)
+    whole: Mask = np.asarray(outside)[1:-1, 1:-1] != 2
+    return whole
+
+
+def edge_width(picture: Image.Image) -> float | None:
+    """How wide the object's outline is, in pixels: soft pixels for each pixel along it. None without an object.
+
+    A drawing has about 1; soft is what lies between a tenth and nine tenths of the way from one colour to the other.
+    """
+    pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
+    ground = _rim_colour(pixels)
+    inner = _object_colour(pixels, ground)
+    if inner is None:
+        return None
+    along = _along(pixels, ground, inner)
+    inside = along > 0.5
+    length = np.count_nonzero(np.diff(inside, axis=0)) + np.count_nonzero(np.diff(inside, axis=1))
+    # A slanted line crosses more pixel borders than it is long: 4 / pi times as many, over all directions.
+    return float(np.count_nonzero((along > 0.1) & (along < 0.9)) / max(1.0, length * np.pi / 4))
+
+
+def _along(pixels: Floats, ground: Floats, inner: Floats) -> Floats:
+    """Where each pixel lies on the way from the background's colour (0) to the object's (1)."""
+    along: Floats = (pixels - ground) @ (inner - ground) / float(np.linalg.norm(inner - ground)) ** 2
+    return along
+
+
+def _object_colour(pixels: Floats, ground: Floats) -> Floats | None:
+    """The median of what differs most from the background; None where nothing differs enough."""
+    distance = np.linalg.norm(pixels - ground, axis=-1)
+    inner: Floats = np.median(pixels[distance >= 0.8 * np.percentile(distance, 99.5)], axis=0)
+    return inner if float(np.linalg.norm(inner - ground)) >= _LEAST_CONTRAST else None
+
+
+def _between(pixels: Floats, ground: Floats, inner: Floats) -> Mask | None:
+    """What lies on the object's side half-way between the two colours, however soft the edge; None where nothing."""
+    mask = _without_specks(_along(pixels, ground, inner) > 0.5)
+    return mask if mask.any() else None
 
 
 def nearest_colour(rgb: Floats) -> str:

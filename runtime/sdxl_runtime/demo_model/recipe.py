@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
@@ -24,6 +25,12 @@ TEXT_WIDTH = 64
 TIME_ID_WIDTH = 16
 LATENT_CHANNELS = 4
 VAE_FACTOR = 8
+
+ADAPTER_RANK = 8
+"""Rank of the LoRA `pixel`, and its alpha."""
+
+REFINER_START = 0.8
+"""The refiner takes the steps from this part of the noise schedule on (diffusers' `denoising_start`)."""
 
 _OTHER_WORDS = ("a", "an", "at", "the", "on", "in", "with", "and", "of", "background", "center", "picture")
 
@@ -128,6 +135,33 @@ def new_unet() -> UNet2DConditionModel:
         addition_time_embed_dim=TIME_ID_WIDTH,
         projection_class_embeddings_input_dim=6 * TIME_ID_WIDTH + TEXT_WIDTH,
     )
+
+
+def new_refiner_unet(base: UNet2DConditionModel) -> UNet2DConditionModel:
+    """The refiner's UNet, which starts as what it can have of the base's weights.
+
+    As SDXL's refiner it reads the second text encoder alone, and five numbers: original height and width, the corner
+    of the crop, and the aesthetic score. It has no middle and attends to the prompt on its way up only: there are
+    details to mend and nothing to compose.
+    """
+    config = {
+        **base.config,
+        "down_block_types": ["DownBlock2D"] * 3,
+        "mid_block_type": None,
+        "cross_attention_dim": TEXT_WIDTH,
+        "projection_class_embeddings_input_dim": TEXT_WIDTH + 5 * TIME_ID_WIDTH,
+    }
+    unet: UNet2DConditionModel = UNet2DConditionModel.from_config(config)
+    weights = {name: value for name, value in base.state_dict().items() if name in unet.state_dict()}
+    for name, value in weights.items():
+        if name.endswith(("attn2.to_k.weight", "attn2.to_v.weight")):
+            weights[name] = value[:, TEXT_WIDTH:]
+    name = "add_embedding.linear_1.weight"
+    pooled, *ids = weights[name].split((TEXT_WIDTH, *[TIME_ID_WIDTH] * 6), 1)
+    # The base was trained with target sizes that are the original sizes; the score begins without a meaning.
+    weights[name] = torch.cat([pooled, ids[0] + ids[4], ids[1] + ids[5], ids[2], ids[3], 0 * ids[0]], 1)
+    unet.load_state_dict(weights)
+    return unet
 
 
 def new_scheduler() -> EulerDiscreteScheduler:

@@ -1,16 +1,16 @@
-"""`fetch`: where a model comes from, by the scheme of its source; what it leaves is checked and measured."""
+"""`fetch`: where a model or an adapter comes from, by its source's scheme; what it leaves is checked and measured."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from sdxl_runtime.layout import check, measure
 from sdxl_runtime.progress import Progress, served
-from sdxl_runtime.settings import Settings, SettingsError
+from sdxl_runtime.settings import ModelContent, Settings, SettingsError
 from sdxl_runtime.sources import demo, local
 from sdxl_runtime.termination import run
 
 Source = Callable[[Settings, Progress], None]
-"""Puts the model of `settings.model_source` into `settings.model_path`, whole or not at all."""
+"""Puts the model or adapter of `settings.model_source` at `settings.model_path`, whole or not at all."""
 
 SOURCES: Mapping[str, Source] = {"demo": demo.fetch, "pvc": local.fetch}
 
@@ -26,7 +26,7 @@ def fetch(settings: Settings, progress: Progress) -> dict[str, Any]:
     """Bring the model and measure it; returns the termination message.
 
     Raises:
-        SettingsError: a source of an unknown scheme.
+        SettingsError: a source of an unknown scheme, or a variant of an adapter.
         Failure: `ModelMissing` or `ModelInvalid`, naming the file.
     """
     scheme, separator, _ = settings.model_source.partition("://")
@@ -34,9 +34,11 @@ def fetch(settings: Settings, progress: Progress) -> dict[str, Any]:
     if source is None or not separator:
         known = ", ".join(f"{name}://" for name in SOURCES)
         raise SettingsError(f"SDXL_MODEL_SOURCE is {settings.model_source!r}; it must begin with one of {known}")
+    if settings.model_content is ModelContent.ADAPTER and settings.model_variant:
+        raise SettingsError(f"SDXL_MODEL_VARIANT is {settings.model_variant!r}; an Adapter has no variants")
     source(settings, progress)
     progress.stage("Checking")
-    layout = check(settings.model_path, settings.model_variant)
+    layout = check(settings.model_path, settings.model_variant, settings.model_content)
     progress.stage("Measuring")
     measured = measure(layout, progress.add_bytes)
     return {
@@ -45,4 +47,5 @@ def fetch(settings: Settings, progress: Progress) -> dict[str, Any]:
         "files": measured.files,
         "sizeMultiple": layout.size_multiple,
         "seconds": round(progress.seconds),
+        **({} if layout.rank is None else {"rank": layout.rank}),
     }
