@@ -63,7 +63,7 @@ def write(folder: Path) -> None:
     EulerDiscreteScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", timestep_spacing="leading", steps_offset=1
     ).save_pretrained(folder / "scheduler")
-    index = {"_class_name": layout.CLASS_NAME, "force_zeros_for_empty_prompt": True, **_CLASSES}
+    index = {"_class_name": "StableDiffusionXLPipeline", "force_zeros_for_empty_prompt": True, **_CLASSES}
     (folder / "model_index.json").write_text(json.dumps(index, indent=1) + "\n")
     layout.check(folder, "")
 

@@ -63,6 +63,11 @@ class Lane:
         """Steps that the longest still takes."""
         return max((picture.remaining for picture in self.pictures), default=0)
 
+    @property
+    def until_free(self) -> int:
+        """Steps that the shortest still takes."""
+        return min((picture.remaining for picture in self.pictures), default=0)
+
     def rows(self) -> list[Picture]:
         """Who takes part in the next evaluation."""
         return [picture for picture in self.pictures if picture.ready][: self.key.bucket.batch]

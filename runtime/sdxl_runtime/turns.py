@@ -115,8 +115,11 @@ class Turns:
         options = []
         for bucket in job.buckets:
             lane = self._lanes.get(LaneKey(bucket, job.adapters))
-            free, remaining = (bucket.batch, 0) if lane is None else (lane.free, lane.remaining)
-            options.append(Option(bucket, self._costs[bucket].step, free, remaining))
+            seconds = self._costs[bucket].step
+            if lane is None:
+                options.append(Option(bucket, seconds, bucket.batch))
+            else:
+                options.append(Option(bucket, seconds, lane.free, lane.remaining, lane.until_free))
         return options
 
     def _begin(self, ticket: Ticket, bucket: Bucket) -> None:

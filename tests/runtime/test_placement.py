@@ -8,11 +8,17 @@ SECONDS = {ONE: 1.0, TWO: 1.1, FOUR: 1.9, EIGHT: 3.3}
 """As measured for an SDXL-shaped UNet on two cores: a row costs less the more there are."""
 
 
-def options(*buckets: Bucket, taken: dict[Bucket, tuple[int, int]] | None = None) -> list[Option]:
-    """`taken`: how many rows somebody has, and the steps of the longest."""
+def options(*buckets: Bucket, taken: dict[Bucket, list[int]] | None = None) -> list[Option]:
+    """`taken`: the steps that each row of a lane still takes."""
     rows = taken or {}
     return [
-        Option(bucket, SECONDS[bucket], bucket.batch - rows.get(bucket, (0, 0))[0], rows.get(bucket, (0, 0))[1])
+        Option(
+            bucket,
+            SECONDS[bucket],
+            bucket.batch - len(rows.get(bucket, [])),
+            max(rows.get(bucket, [0])),
+            min(rows.get(bucket, [0])),
+        )
         for bucket in buckets
     ]
 
@@ -31,23 +37,43 @@ def test_a_crowd_shares_the_batch_in_which_a_picture_costs_least() -> None:
 
 
 def test_a_request_joins_a_lane_that_runs_about_as_long_as_it_needs() -> None:
-    running = options(ONE, EIGHT, taken={EIGHT: (7, 29)})
+    running = options(ONE, EIGHT, taken={EIGHT: [29] * 7})
     assert choose(alike(1), running, idle=False) == Choice(EIGHT, 1)
 
 
 def test_a_request_does_not_join_a_lane_it_would_soon_be_alone_in() -> None:
-    running = options(ONE, EIGHT, taken={EIGHT: (7, 3)})
-    assert choose(alike(1), running, idle=False) == Choice(ONE, 1)
+    assert choose(alike(1), options(ONE, EIGHT, taken={EIGHT: [3]}), idle=False) == Choice(ONE, 1)
 
 
-def test_a_second_request_opens_a_further_lane_only_where_that_costs_little_more_than_alone() -> None:
-    busy = {ONE: (1, 20)}
-    assert choose(alike(1), options(ONE, TWO, EIGHT, taken=busy), idle=False) == Choice(TWO, 1)
-    assert choose(alike(1), options(ONE, EIGHT, taken=busy), idle=False) is None
+def test_a_request_joins_the_only_lane_there_is_rather_than_wait_for_its_end() -> None:
+    assert choose(alike(1, steps=100), options(FOUR, taken={FOUR: [3]}), idle=False) == Choice(FOUR, 1)
+
+
+def test_in_a_crowd_a_free_row_is_taken_at_once_since_others_will_share_the_lane() -> None:
+    running = options(ONE, EIGHT, taken={EIGHT: [3] * 7})
+    assert choose(alike(8), running, idle=False) == Choice(EIGHT, 1)
+
+
+def test_a_second_request_opens_a_further_lane_only_where_that_costs_little_more_than_its_turn() -> None:
+    assert choose(alike(1), options(ONE, TWO, EIGHT, taken={ONE: [10]}), idle=False) == Choice(TWO, 1)
+    assert choose(alike(1), options(ONE, EIGHT, taken={ONE: [10]}), idle=False) is None
+
+
+def test_a_short_request_does_not_wait_for_a_long_one() -> None:
+    assert choose(alike(1, steps=4), options(ONE, TWO, taken={ONE: [150]}), idle=False) == Choice(TWO, 1)
+    assert choose(alike(1, steps=4), options(ONE, EIGHT, taken={EIGHT: [150] * 8}), idle=False) == Choice(ONE, 1)
+
+
+def test_under_load_no_small_lane_takes_time_from_a_large_one() -> None:
+    busy = options(ONE, FOUR, taken={FOUR: [5, 10, 15, 20]})
+    assert choose(alike(4, steps=20), busy, idle=False) is None
+    assert choose(alike(1, steps=20), busy, idle=False) is None
 
 
 def test_requests_that_wait_together_open_what_none_of_them_would_alone() -> None:
-    assert choose(alike(3), options(ONE, EIGHT, taken={ONE: (1, 20)}), idle=False) == Choice(EIGHT, 3)
+    busy = {ONE: [30]}
+    assert choose(alike(1), options(ONE, EIGHT, taken=busy), idle=False) is None
+    assert choose(alike(7), options(ONE, EIGHT, taken=busy), idle=False) == Choice(EIGHT, 7)
 
 
 def test_where_batching_does_not_pay_requests_run_one_after_the_other() -> None:
@@ -60,7 +86,7 @@ def test_a_batch_that_the_request_names_is_taken_although_it_costs_more() -> Non
 
 
 def test_with_no_free_row_it_waits() -> None:
-    assert choose(alike(1), options(ONE, taken={ONE: (1, 5)}), idle=False) is None
+    assert choose(alike(1), options(ONE, taken={ONE: [5]}), idle=False) is None
 
 
 def test_pictures_of_one_request_stay_together_even_if_they_have_to_take_turns() -> None:
