@@ -35,7 +35,7 @@ def pipelines(refiner_folder: Path) -> tuple[Any, Any]:
 
     torch.set_num_threads(1)
     refiner = StableDiffusionXLImg2ImgPipeline.from_pretrained(
-        refiner_folder, variant="fp16", torch_dtype=torch.float32, local_files_only=True
+        refiner_folder, variant="fp16", dtype=torch.float32, local_files_only=True
     )
     refiner.set_progress_bar_config(disable=True)
     return load(WEIGHTS), refiner

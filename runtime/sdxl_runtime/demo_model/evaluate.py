@@ -27,7 +27,7 @@ Picture = tuple[Scene, tuple[int, int], Image.Image]
 def load(weights: Path) -> StableDiffusionXLPipeline:
     """The pipeline on the CPU in float32, its weights stored in float16."""
     pipeline: StableDiffusionXLPipeline = StableDiffusionXLPipeline.from_pretrained(
-        weights, variant="fp16", torch_dtype=torch.float32, local_files_only=True
+        weights, variant="fp16", dtype=torch.float32, local_files_only=True
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

@@ -34,7 +34,7 @@ def pipeline_of(base: StableDiffusionXLPipeline, unet: UNet2DConditionModel) -> 
 def load_refiner(base: StableDiffusionXLPipeline, folder: Path = REFINER) -> StableDiffusionXLImg2ImgPipeline:
     """The refiner of `folder` (its `unet` is read) in float32."""
     unet = UNet2DConditionModel.from_pretrained(
-        folder / "unet", variant="fp16", torch_dtype=torch.float32, local_files_only=True
+        folder / "unet", variant="fp16", dtype=torch.float32, local_files_only=True
     )
     pipeline = pipeline_of(base, unet)
     pipeline.set_progress_bar_config(disable=True)
