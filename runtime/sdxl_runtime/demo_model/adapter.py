@@ -43,16 +43,18 @@ class Adapter(nn.Module):
         super().__init__()
         unet.requires_grad_(False)
         self.names = [name for name, module in unet.named_modules() if isinstance(module, nn.Linear) and _fits(name)]
-        self.parts = nn.ModuleList()
+        self._parts: list[LowRank] = []
         for name in self.names:
             layer = unet.get_submodule(name)
-            self.parts.append(LowRank(*layer.weight.shape, rank))
-            parametrize.register_parametrization(layer, "weight", self.parts[-1])
+            part = LowRank(int(layer.weight.shape[0]), int(layer.weight.shape[1]), rank)
+            parametrize.register_parametrization(layer, "weight", part)
+            self._parts.append(part)
+        self.parts = nn.ModuleList(self._parts)
 
     def tensors(self) -> dict[str, Tensor]:
         """The additions under diffusers' names, in float16."""
         found = {}
-        for name, part in zip(self.names, self.parts, strict=True):
+        for name, part in zip(self.names, self._parts, strict=True):
             found[f"{_PREFIX}{name}.lora_A.weight"] = part.down.detach().half().contiguous()
             found[f"{_PREFIX}{name}.lora_B.weight"] = part.up.detach().half().contiguous()
         return found

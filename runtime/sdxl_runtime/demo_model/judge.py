@@ -106,7 +106,8 @@ def edge_width(picture: Image.Image) -> float | None:
 
 def _along(pixels: Floats, ground: Floats, inner: Floats) -> Floats:
     """Where each pixel lies on the way from the background's colour (0) to the object's (1)."""
-    along: Floats = (pixels - ground) @ (inner - ground) / float(np.linalg.norm(inner - ground)) ** 2
+    length = np.float32(np.linalg.norm(inner - ground))
+    along: Floats = ((pixels - ground) @ (inner - ground) / length**2).astype(np.float32)
     return along
 
 

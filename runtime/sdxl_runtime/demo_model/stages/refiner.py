@@ -111,4 +111,5 @@ def _guided(
     both = {"text_embeds": torch.cat([0 * pooled, pooled]), "time_ids": torch.cat([ids, ids])}
     states = torch.cat([0 * states, states])
     without, given = base.unet(torch.cat([noisy, noisy]), step, states, added_cond_kwargs=both).sample.chunk(2)
-    return without + GUIDANCE * (given - without)
+    guided: Tensor = without + GUIDANCE * (given - without)
+    return guided
