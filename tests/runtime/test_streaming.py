@@ -103,7 +103,7 @@ def test_what_goes_wrong_later_is_an_event(client: TestClient, service: Service,
 
 
 def test_a_stream_whose_time_runs_out_says_so() -> None:
-    with started(replace(SETTINGS, request_timeout_seconds=0.2)) as service:
+    with started(replace(SETTINGS, request_timeout_seconds=0.2, simulated_milliseconds=20)) as service:
         name, data = streamed(TestClient(create_public_app(service)), num_inference_steps=150)[-1]
     assert (name, data["error"]["code"]) == ("error", "timeout")
 
