@@ -39,8 +39,11 @@ class Painter(Protocol):
     def use(self, adapters: tuple[Adapter, ...]) -> None:
         """Merge these adapters, and no others, into the weights; at once where they are merged already."""
 
+    def text_adapters(self, adapters: tuple[Adapter, ...]) -> tuple[Adapter, ...]:
+        """Those of some adapters that change a text encoder."""
+
     def encode(self, job: Job, bucket: Bucket, indices: Sequence[int]) -> list[Any]:
-        """The rows of some pictures of a job, each a `Row`; the job's adapters are in use."""
+        """The rows of some pictures of a job, each a `Row`; of the job's adapters, its text adapters are in use."""
 
     def step(self, bucket: Bucket, rows: Sequence[Any]) -> None:
         """One evaluation at the bucket's full batch, all rows the refiner's or none; each advances by a step."""

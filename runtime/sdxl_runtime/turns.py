@@ -150,7 +150,9 @@ class Turns:
         job = run.ticket.job
         pictures = [picture for lane in self._lanes for picture in lane.pictures if picture.ticket is run.ticket]
         with _Attempt(self, [run]), _Lap(run.seconds, "encode"):
-            self._use(run.key.adapters)
+            text = self._painter.text_adapters
+            if text(run.key.adapters) != text(self._in_use):
+                self._use(run.key.adapters)
             rows = self._painter.encode(job, run.key.bucket, range(job.n))
             for picture, row in zip(pictures, rows, strict=True):
                 picture.row = row

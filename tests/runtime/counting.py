@@ -54,6 +54,9 @@ class CountingPainter:
     def use(self, adapters: tuple[Adapter, ...]) -> None:
         self.calls.append(f"use {' '.join(adapter.name for adapter in adapters) or 'none'}")
 
+    def text_adapters(self, adapters: tuple[Adapter, ...]) -> tuple[Adapter, ...]:
+        return tuple(adapter for adapter in adapters if adapter.name == "outline")
+
     def encode(self, job: Job, bucket: Bucket, indices: Sequence[int]) -> list[Row]:
         self.calls.append(f"encode {job.prompt} {list(indices)}")
         return [Row(job, index, job.steps_taken, 1 if job.refine else -1) for index in indices]

@@ -251,6 +251,21 @@ def test_turns_are_grouped_by_adapter_and_merging_happens_between_them() -> None
         assert "step 64x64b4 b0 c0" in painter.steps()
 
 
+@pytest.mark.parametrize(("adapter", "in_use"), [("pixel", "use pixel"), ("outline", "use none")])
+def test_encoding_takes_out_only_adapters_that_change_a_text_encoder(adapter: str, in_use: str) -> None:
+    """`outline` does. A request without adapters comes while one with an adapter is at work."""
+    painter = CountingPainter()
+    with running(painter) as r:
+        gate, first = held(r, painter, a_job("a", adapters=(adapter,)))
+        gate.let()
+        other = r.batcher.submit(a_job("b", steps=1))
+        gate.open()
+        outcome(first)
+        outcome(other)
+        before = painter.served()[: painter.served().index("encode b [0]")]
+        assert [call for call in before if call.startswith("use")][-1] == in_use
+
+
 def test_the_evaluations_and_the_rows_they_used_are_counted() -> None:
     with running(CountingPainter(), (FOUR,)) as r:
         outcome(r.batcher.submit(a_job(n=3, steps=5, buckets=(FOUR,))))

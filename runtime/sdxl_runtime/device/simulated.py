@@ -116,6 +116,10 @@ class SimulatedPainter:
     def use(self, adapters: tuple[Adapter, ...]) -> None:
         """There are no adapters."""
 
+    def text_adapters(self, adapters: tuple[Adapter, ...]) -> tuple[Adapter, ...]:
+        """There are none."""
+        return ()
+
     def encode(self, job: Job, bucket: Bucket, indices: Sequence[int]) -> list[SimulatedRow]:
         """The rows of some pictures of a job; takes no time."""
         return [SimulatedRow(job, bucket, job.seed_of(index), job.steps_taken) for index in indices]

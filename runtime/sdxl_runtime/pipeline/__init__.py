@@ -121,6 +121,10 @@ class Pipeline:
         if self._adapters.use(adapters):
             self.text.forget()
 
+    def text_adapters(self, adapters: tuple[Adapter, ...]) -> tuple[Adapter, ...]:
+        """Those of some adapters that change a text encoder."""
+        return self._adapters.touching_text(adapters)
+
     @torch.inference_mode()
     def encode(self, job: Job, bucket: Bucket, indices: Sequence[int]) -> list[Row]:
         """The rows of some pictures of a job: their text once, each its own noise and sampler."""

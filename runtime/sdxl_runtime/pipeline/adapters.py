@@ -63,16 +63,18 @@ class Adapters:
         """The adapters there are."""
         return list(self._deltas)
 
-    def touches_text(self, adapters: tuple[Adapter, ...]) -> bool:
-        """Whether any of these changes a text encoder."""
-        return any(key.startswith("text_encoder") for adapter in adapters for key in self._deltas[adapter.name])
+    def touching_text(self, adapters: tuple[Adapter, ...]) -> tuple[Adapter, ...]:
+        """Those of these that change a text encoder."""
+        return tuple(
+            adapter for adapter in adapters if any(key.startswith("text_encoder") for key in self._deltas[adapter.name])
+        )
 
     @torch.inference_mode()
     def use(self, adapters: tuple[Adapter, ...]) -> bool:
         """Merge these and no others; returns whether a text encoder changed."""
         if adapters == self._in_use:
             return False
-        changed = self.touches_text(adapters) or self.touches_text(self._in_use)
+        changed = self.touching_text(adapters) != self.touching_text(self._in_use)
         wanted = {key for adapter in adapters for key in self._deltas[adapter.name]}
         for key in self._before.keys() - wanted:
             self._weights[key].copy_(self._before.pop(key))
