@@ -3,7 +3,6 @@
 import base64
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
@@ -13,37 +12,15 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from sdxl_runtime.app import Service, create_internal_app, create_public_app
-from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.jobs import Job
 from sdxl_runtime.protocol import EXPECTED, EditRequest
 from sdxl_runtime.serving import create_service
-from sdxl_runtime.settings import Backend, Settings
-
-SETTINGS = Settings(
-    backend=Backend.SIMULATED,
-    model_name="studio",
-    buckets=(Bucket(128, 128), Bucket(96, 160, 2)),
-    queue_limit_seconds=1000,
-    default_steps=3,
-    simulated_milliseconds=1,
-)
-
-
-@contextmanager
-def started(settings: Settings) -> Iterator[Service]:
-    service = create_service(settings)
-    service.engine.start()
-    try:
-        assert service.engine.settled.wait(30)
-        yield service
-    finally:
-        service.batcher.stop()
-        assert service.engine.join(30)
+from tests.runtime.simulated_service import SETTINGS, started
 
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    with started(SETTINGS) as service:
+    with started() as service:
         yield service
 
 
