@@ -126,3 +126,8 @@ def test_what_was_not_run_on_hardware_is_said_on_the_front_page() -> None:
 
 def test_the_licence_is_apache_2() -> None:
     assert "Apache License\n                           Version 2.0, January 2004" in (ROOT / "LICENSE").read_text()
+
+
+def test_no_file_of_the_demo_model_names_a_folder_of_the_machine_that_trained_it() -> None:
+    folder = ROOT / "runtime" / "sdxl_runtime" / "demo_model"
+    assert [str(path) for path in folder.rglob("*.json") if '"_name_or_path": "/' in path.read_text()] == []

@@ -7,6 +7,7 @@ shares with the base model.
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -73,6 +74,10 @@ def write_refiner(out: Path, target: Path) -> None:
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(Path(folder) / "unet", target / "unet")
         shutil.copy(Path(folder) / "model_index.json", target)
+        config = target / "unet" / "config.json"
+        # NB: where the weights it began with were read from: a path of the machine that trained it
+        kept = {name: value for name, value in json.loads(config.read_text()).items() if name != "_name_or_path"}
+        config.write_text(json.dumps(kept, indent=2) + "\n")
 
 
 WRITERS = {"base": write_base, "pixel": write_pixel, "refiner": write_refiner}
