@@ -52,6 +52,8 @@ class Run:
     ticket: Ticket
     key: LaneKey
     seconds: dict[str, float]
+    pictures: list[Picture] = field(default_factory=list)
+    """In the order of their seeds."""
     began: float | None = None
     """When its first evaluation began."""
     images: "dict[int, Image]" = field(default_factory=dict)
@@ -128,8 +130,9 @@ class Turns:
         key = LaneKey(bucket, ticket.job.adapters)
         waited = now - ticket.accepted_at
         run = self._runs[ticket] = Run(ticket, key, {"queue": waited, "encode": 0.0, "denoise": 0.0, "decode": 0.0})
-        for index in range(ticket.job.n):
-            self._lanes.join(key, Picture(ticket, index))
+        run.pictures = [Picture(ticket, index) for index in range(ticket.job.n)]
+        for picture in run.pictures:
+            self._lanes.join(key, picture)
         self._to_encode.append(run)
 
     def _run_stages(self) -> None:
@@ -148,13 +151,12 @@ class Turns:
 
     def _encode(self, run: Run) -> None:
         job = run.ticket.job
-        pictures = [picture for lane in self._lanes for picture in lane.pictures if picture.ticket is run.ticket]
         with _Attempt(self, [run]), _Lap(run.seconds, "encode"):
             text = self._painter.text_adapters
             if text(run.key.adapters) != text(self._in_use):
                 self._use(run.key.adapters)
             rows = self._painter.encode(job, run.key.bucket, range(job.n))
-            for picture, row in zip(pictures, rows, strict=True):
+            for picture, row in zip(run.pictures, rows, strict=True):
                 picture.row = row
                 self._cross(run.key, picture)
 
