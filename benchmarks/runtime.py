@@ -18,7 +18,7 @@ from types import ModuleType
 from benchmarks import bank
 from benchmarks.context import BUCKETS, Context, say
 from benchmarks.figures import RESULTS, Figure, Results
-from benchmarks.parts import bits, cancel, compiles, concurrent, memory, overload, poisson, preview, solo
+from benchmarks.parts import bits, cancel, compiles, concurrent, latents, memory, overload, poisson, preview, solo
 
 ROOT = Path(__file__).resolve().parent.parent
 PROCESSORS = 2
@@ -28,6 +28,7 @@ PARTS: Mapping[str, ModuleType] = {
     "poisson": poisson,
     "compiles": compiles,
     "bits": bits,
+    "latents": latents,
     "cancel": cancel,
     "overload": overload,
     "preview": preview,

@@ -10,10 +10,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from benchmarks import bank
 from benchmarks.context import SIZE
@@ -47,6 +49,33 @@ class Running:
         with urllib.request.urlopen(f"{self.internal}{path}", timeout=30) as response:
             content: bytes = response.read()
         return content
+
+
+@contextmanager
+def others_stopped(measured: Running, servers: Sequence[Running]) -> Iterator[None]:
+    """While one is measured, the processes of all others stand still.
+
+    What LitServe's and Ray's do while they are idle takes a quarter of two cores, and slows everybody else down by
+    half: a thread that is put off keeps its team waiting at the end of every kernel.
+    """
+    others = [process for server in servers if server is not measured for process in _family(server.process.pid)]
+    _signal(others, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        _signal(others, signal.SIGCONT)
+
+
+def _family(process: int) -> list[psutil.Process]:
+    """A process and all below it."""
+    first = psutil.Process(process)
+    return [first, *first.children(recursive=True)]
+
+
+def _signal(processes: Sequence[psutil.Process], number: int) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
 
 
 class BareLoop:

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.context import BUCKETS, STEPS, Context, alike, run_closed, say, used
 from benchmarks.figures import Figure, Must
-from benchmarks.systems import COMPILED, LITSERVE, ONE_LOCK, OURS, RAY, Running, ours, peer
+from benchmarks.systems import COMPILED, LITSERVE, ONE_LOCK, OURS, RAY, Running, others_stopped, ours, peer
 from sdxl_runtime.bench.summary import Summary, summarise
 
 NAMES = ("8 concurrent against one lock",)
@@ -16,7 +16,7 @@ _REQUESTS = 24
 
 
 def measure(context: Context) -> list[Figure]:
-    """The median over rounds of the ratio within a round; all servers are up, one at a time is loaded."""
+    """The median over rounds of the ratio within a round; all servers are up, one at a time runs."""
     names = [
         name + end for end in ("", *([COMPILED] if context.compiled else [])) for name in (ONE_LOCK, LITSERVE, RAY)
     ]
@@ -31,7 +31,8 @@ def measure(context: Context) -> list[Figure]:
         for round_ in range(context.rounds):
             for server in servers:
                 say(f"round {round_ + 1} of {context.rounds}: {server.name}, {count} requests of {STEPS} steps")
-                records = run_closed(server.url, alike(seed=200 + round_), _CONCURRENCY, count)
+                with others_stopped(server, servers):
+                    records = run_closed(server.url, alike(seed=200 + round_), _CONCURRENCY, count)
                 found[server.name].append(summarise(records))
                 if server.name == OURS:
                     buckets = dict(used(records))

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.context import BUCKETS, SIZE, Context, run_closed, run_open, say, used
 from benchmarks.figures import Figure, Must
-from benchmarks.systems import COMPILED, LITSERVE, OURS, RAY, Running, ours, peer
+from benchmarks.systems import COMPILED, LITSERVE, OURS, RAY, Running, others_stopped, ours, peer
 from sdxl_runtime.bench.load import Bound
 from sdxl_runtime.bench.schedule import Mix, Workload, parse_guidances, parse_steps
 from sdxl_runtime.bench.summary import Summary, summarise
@@ -38,14 +38,16 @@ def measure(context: Context) -> list[Figure]:
             servers.append(stack.enter_context(peer(name, context.model, context.logs)))
         count = context.count(_CAPACITY_REQUESTS, _CONCURRENCY)
         say(f"capacity: {count} requests, {_CONCURRENCY} at any time")
-        capacity = summarise(run_closed(servers[0].url, mixed(299), _CONCURRENCY, count)).images_per_second
+        with others_stopped(servers[0], servers):
+            capacity = summarise(run_closed(servers[0].url, mixed(299), _CONCURRENCY, count)).images_per_second
         rate, count = _SHARE * capacity, context.count(_REQUESTS)
         found: dict[str, list[Summary]] = {server.name: [] for server in servers}
         buckets: dict[str, int] = {}
         for round_ in range(context.rounds):
             for server in servers:
                 say(f"round {round_ + 1} of {context.rounds}: {server.name}, {count} requests at {rate:.3f}/s")
-                records = run_open(server.url, mixed(300 + round_), rate, Bound(requests=count))
+                with others_stopped(server, servers):
+                    records = run_open(server.url, mixed(300 + round_), rate, Bound(requests=count))
                 found[server.name].append(summarise(records))
                 if server.name == OURS:
                     buckets = dict(used(records))
