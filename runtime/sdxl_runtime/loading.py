@@ -28,7 +28,7 @@ def load_painter(settings: Settings, health: Health) -> Painter:
         return _load_simulated(settings, health)
     from sdxl_runtime.pipeline.loading import load  # torch and diffusers: only a process that paints pays for them
 
-    device = open_device(settings.backend)
+    device = open_device(settings)
     name, fields = identity(settings, device)
     model = load(settings, device)
     check_sizes(settings, model.size_multiple)
@@ -73,7 +73,7 @@ def _around(value: int, multiple: int) -> str:
 def _load_simulated(settings: Settings, health: Health) -> Painter:
     from sdxl_runtime.device.simulated import SimulatedPainter
 
-    name, fields = identity(settings, open_device(settings.backend))
+    name, fields = identity(settings, open_device(settings))
     for bucket in settings.buckets:
         entry = _entry(settings, name, bucket, fields)
         health.bound(bucket, Backend.SIMULATED, entry.why if isinstance(entry, Missing) else "")

@@ -38,7 +38,7 @@ def fill(settings: Settings, progress: Progress) -> dict[str, Any]:
         raise SettingsError("SDXL_BUCKETS is empty; compile needs the buckets to make")
     if settings.compile_mode is CompileMode.EAGER:
         raise SettingsError("SDXL_COMPILE_MODE is Eager, which compiles nothing; it must be AheadOfTime")
-    device = open_device(settings.backend)
+    device = open_device(settings)
     name, fields = identity(settings, device)
     bank = Bank(settings.bank_path, name)
     progress.stage("WaitingForLock")
