@@ -1,6 +1,7 @@
 """A turn for an SDXLTuneBank: its claim, its compile Job, the accepted digests, who uses it, and its end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,13 +12,15 @@ from sdxl_operator.naming import Key, Object, Reason, Ref
 from sdxl_operator.plan import bank as plan_bank
 from sdxl_operator.plan import claim as plan_claim
 from sdxl_operator.plan.bank import Demand
+from sdxl_operator.plan.placement import Placed
 from sdxl_operator.plan.weights import claim_name
 from sdxl_operator.reconcile.children import REFUSALS, apply_owned, refusal_reason
 from sdxl_operator.reconcile.context import POLL, SOON, Context, Requeue, until
 from sdxl_operator.reconcile.observe import answers
+from sdxl_operator.reconcile.placing import place_job
 from sdxl_operator.reconcile.publish import publish
-from sdxl_operator.reconcile.users import users_of_bank
-from sdxl_operator.reconcile.work import run, stop_others
+from sdxl_operator.reconcile.users import User, users_of_bank
+from sdxl_operator.reconcile.work import run, stop_others, stop_unfinished
 from sdxl_operator.status import bank as bank_status
 from sdxl_operator.status import model as model_status
 from sdxl_operator.status.conditions import Finding
@@ -43,9 +46,11 @@ async def reconcile_bank(bank: Object, context: Context) -> Requeue | None:
         await context.cluster.delete(Ref.of(bank), metadata["uid"])
         return None
     demand = Demand.of([user.spec for user in users])
-    standing, progress = await _compile(bank, demand, context)
+    standing, progress, placed = await _compile(bank, demand, users, context)
     bank = bank_status.without_other_identity(bank, standing)
     status = bank_status.build(bank, standing, progress, demand.keys, usage, claim, now)
+    if placed is not None:
+        status["placement"] = placed.to_status()
     if status.get("identity"):
         try:
             await apply_owned(context.cluster, plan_bank.accepted(bank, status["identity"], status["entries"]), bank)
@@ -76,22 +81,30 @@ async def _without_lost_content(bank: Object, claim: str, context: Context) -> O
     }
 
 
-async def _compile(bank: Object, demand: Demand, context: Context) -> tuple[Standing | None, Object | None]:
-    """How the compile Job stands, None where none is needed, and what it says of its progress."""
+async def _compile(
+    bank: Object, demand: Demand, users: Sequence[User], context: Context
+) -> tuple[Standing | None, Object | None, Placed | None]:
+    """How the compile Job stands, None where none is needed, what it says of its progress, and where it is done."""
+    before = (bank.get("status") or {}).get("placement")
+    ended = replace(Placed.of(bank["status"]), lender=None) if before else None
     if set(demand.keys) <= bank_status.finished_keys(bank.get("status") or {}):
-        if not demand.keys:
-            await stop_others(bank, "", naming.BANK_LABEL, bank_status.WORDS.component, context)
-        return None, None
+        await stop_unfinished(bank, naming.BANK_LABEL, context)
+        return None, None, ended
     profile, model = await _profile(bank, context), await _model(bank, context)
     if isinstance(profile, Finding):
-        return Standing(profile), None
+        return Standing(profile), None, ended
     if isinstance(model, Finding):
-        return Standing(model), None
+        return Standing(model), None, ended
     job = plan_bank.compile_job(bank, profile, demand, model)
     claim = plan_claim.build(bank, naming.BANK_LABEL, "bank")
     standing, pods = await run(bank, claim, job, naming.BANK_LABEL, bank_status.WORDS, context)
+    at_work = standing.result is None and standing.retry_at is None and not standing.failure
+    placed, shortage = await place_job(bank, profile, users, pods.pods, at_work, context)
+    if shortage:
+        waits = Finding(False, Reason.WAITING_FOR_ACCELERATOR, placed.message, stalled=placed.lender is None)
+        standing = replace(standing, finding=waits)
     said = await answers(context.runtime.progress, pods.pods)
-    return standing, next(iter(said.values()), None)
+    return standing, next(iter(said.values()), None), placed
 
 
 async def _profile(bank: Mapping[str, Any], context: Context) -> ProfileSpec | Finding:

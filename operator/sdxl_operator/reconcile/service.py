@@ -118,7 +118,9 @@ async def _prepare(wanted: Resolved, live: Resolved, context: Context) -> View:
         view = replace(view, models=tuple(seen), accepted=measured(live.spec, seen))
         wanted_bank = plan_bank.build(wanted)
         if wanted_bank is not None and view.accepted.holds:
-            view = replace(view, bank=await context.cluster.apply(wanted_bank))
+            bank = await context.cluster.apply(wanted_bank)
+            lends = ((bank.get("status") or {}).get("placement") or {}).get("lender") == wanted.name
+            view = replace(view, bank=bank, lent=int(lends))
     except FINAL as error:
         view = replace(view, accepted=Finding(False, Reason.CHILD_REFUSED, str(error), stalled=True))
     return view
@@ -155,7 +157,9 @@ async def _roll_out(
             await apply_owned(context.cluster, _own_fields(target), service)
         for child in (plan_service.build(service, wanted), disruption.build(service, wanted)):
             await apply_owned(context.cluster, child, service)
-        live_deployment = await apply_owned(context.cluster, deployment.build(service, wanted, running), service)
+        live_deployment = await apply_owned(
+            context.cluster, deployment.build(service, wanted, running, view.lent), service
+        )
     except REFUSALS as error:
         return replace(view, trouble=Finding(False, refusal_reason(error), str(error), stalled=True))
     return replace(view, deployment=live_deployment)

@@ -10,7 +10,7 @@ from sdxl_operator.reconcile.children import REFUSALS, apply_owned, refusal_reas
 from sdxl_operator.reconcile.context import Context
 from sdxl_operator.reconcile.observe import jobs_of, pods_of
 from sdxl_operator.status.conditions import Finding
-from sdxl_operator.status.pods import Observed
+from sdxl_operator.status.pods import Observed, condition_of
 from sdxl_operator.status.work import Standing, Words, standing
 
 
@@ -38,6 +38,14 @@ async def run(
         await context.cluster.delete(Ref.of(live), live["metadata"]["uid"])
         result = replace(result, retry_at=None)
     return result, pods
+
+
+async def stop_unfinished(owner: Mapping[str, Any], label: str, context: Context) -> None:
+    """Delete the owner's Jobs that are still at work: nobody waits for them. What ended stays for its log."""
+    for job in await jobs_of(context.cluster, owner, label):
+        ended = any(condition_of(job, kind).get("status") == "True" for kind in ("Complete", "Failed"))
+        if not ended and not job["metadata"].get("deletionTimestamp"):
+            await context.cluster.delete(Ref.of({**job, "apiVersion": "batch/v1", "kind": "Job"}))
 
 
 async def stop_others(owner: Mapping[str, Any], keep: str, label: str, component: str, context: Context) -> str:

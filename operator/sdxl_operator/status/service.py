@@ -37,6 +37,8 @@ class View:
     """Pod name → what its /readyz says."""
     trouble: Finding | None = None
     """The API server refused a child."""
+    lent: int = 0
+    """Replicas that are down so that a compile Job has their accelerators."""
 
     @property
     def wanted(self) -> int:
@@ -129,11 +131,13 @@ def _available(view: View) -> Finding:
         return Finding(False, Reason.SUSPENDED)
     # NB: of a spec that is not accepted, the Deployment knows nothing
     wanted = view.wanted if view.deployment is None else int(view.deployment["spec"]["replicas"])
-    if view.deployment is not None and wanted == 0:
+    if view.deployment is not None and wanted == 0 and not view.lent:
         return Finding(True, Reason.SCALED_TO_ZERO)
     ready = len(view.ready_pods)
     if ready:
         return Finding(True, Reason.MINIMUM_AVAILABLE, f"{ready} of {wanted} replicas answer")
+    if view.lent and wanted == 0:
+        return Finding(False, Reason.ACCELERATOR_LENT, "the only replica is down to lend its accelerator")
     return Finding(False, Reason.REPLICAS_MISSING, f"0 of {wanted} replicas answer")
 
 
@@ -148,8 +152,10 @@ def _rollout(view: View) -> Finding:
     seen = int(status.get("observedGeneration", 0)) >= int(view.deployment["metadata"]["generation"])
     updated, ready = int(status.get("updatedReplicas", 0)), int(status.get("readyReplicas", 0))
     total = int(status.get("replicas", 0))
-    if seen and updated == ready == total == view.wanted and len(view.ready_pods) == view.wanted:
-        return Finding(True, Reason.ROLLED_OUT)
+    running = view.wanted - view.lent
+    if seen and updated == ready == total == running and len(view.ready_pods) == running:
+        text = f"{running} of {view.wanted} replicas run, the other one lends its accelerator to the compile Job"
+        return Finding(False, Reason.ACCELERATOR_LENT, text) if view.lent else Finding(True, Reason.ROLLED_OUT)
     return _why_not(view, f"{ready} of {view.wanted} replicas ready, {updated} updated")
 
 
