@@ -84,4 +84,8 @@ def _load_simulated(settings: Settings, health: Health) -> Painter:
 def _entry(settings: Settings, name: str, bucket: Bucket, fields: Mapping[str, str]) -> Entry | Missing:
     if settings.compile_mode is CompileMode.EAGER:
         return Missing("the compile mode is Eager")
+    if settings.bank_compiled is not None:
+        compiled = accepted_entry(settings.bank_path, settings.bank_compiled, name, bucket, fields)
+        if isinstance(compiled, Entry):
+            return compiled
     return accepted_entry(settings.bank_path, settings.bank_accepted, name, bucket, fields)

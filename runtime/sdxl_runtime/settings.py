@@ -101,6 +101,8 @@ class Settings:
     """The driver that the backend `Simulated` claims to have; a simulated card's device plugin sets it."""
     bank_path: Path | None = None
     """The root of the tune bank."""
+    bank_compiled: Path | None = None
+    """Where `compile` leaves the digests of what it kept, and `serve` of the same pod finds them: accepted as well."""
     bank_accepted: Path | None = None
     """The file that lists the digests `serve` may load."""
     queue_limit_seconds: float = 120
@@ -165,6 +167,7 @@ class Settings:
             simulated_driver=read.text("SDXL_SIMULATED_DRIVER", ""),
             bank_path=read.path("SDXL_BANK_PATH"),
             bank_accepted=read.path("SDXL_BANK_ACCEPTED"),
+            bank_compiled=read.path("SDXL_BANK_COMPILED"),
             queue_limit_seconds=read.number("SDXL_QUEUE_LIMIT_SECONDS", 120),
             request_timeout_seconds=read.number("SDXL_REQUEST_TIMEOUT_SECONDS", 300),
             drain_timeout_seconds=read.number("SDXL_DRAIN_TIMEOUT_SECONDS", 420),

@@ -1,5 +1,6 @@
 """Where buckets are compiled while accelerators are scarce: the decision, and what becomes of it in a cluster."""
 
+import json
 from typing import Any
 
 import pytest
@@ -174,3 +175,64 @@ async def test_a_job_that_nobody_lends_to_waits_and_says_what_is_scarce() -> Non
     life.world.cards = 3
     await life.until(life.is_ready, "ready again")
     assert placement(life) == {"method": "Job"}
+
+
+def init_container(life: Life) -> Object:
+    found: Object = life.cluster.named("Deployment")["spec"]["template"]["spec"]["initContainers"][0]
+    return found
+
+
+async def test_replicas_compile_before_they_serve_where_that_was_asked_for() -> None:
+    life = await on_cards(1, 1, compile={"placement": "InitContainer"})
+    assert life.cluster.all("Job") == [life.cluster.named("Job")], "the model's own"
+    assert life.cluster.named("Job")["metadata"]["labels"]["app.kubernetes.io/component"] == "fetch"
+    assert placement(life) == {"method": "InitContainer"}
+    container = init_container(life)
+    assert container["args"] == ["compile"]
+    assert container["resources"]["limits"] == {CARD: "1"}
+    assert life.reason("BankReady") == "Compiled"
+    life.change(**TWO_BUCKETS)
+    await life.until(life.is_ready, "ready again")
+    assert life.world.compiled[-1] == ["128x128b1", "160x128b1"]
+    assert life.cluster.named(BANK)["status"]["summary"] == "2/2"
+
+
+async def test_what_a_replica_compiles_is_accepted_for_the_others() -> None:
+    life = await on_cards(2, 2, compile={"placement": "InitContainer"})
+    accepted = next(item for item in life.cluster.all("ConfigMap") if item["metadata"]["name"].endswith("-accepted"))
+    assert "128x128b1" in accepted["data"]["accepted.json"]
+
+
+async def test_a_replica_that_compiles_says_so_and_one_that_fails_says_why() -> None:
+    life = Life()
+    life.world.cards = 1
+    life.world.outcome["compile"] = lambda pod: None
+    life.profile(change=ON_CARDS)
+    life.create({"compile": {"placement": "InitContainer"}})
+    await life.until(lambda: life.reason() == "Compiling", "it compiles")
+    assert "compiles before it serves" in life.condition("Ready")["message"]
+    error = {"error": {"reason": "VolumeFull", "message": "no space left", "bucket": "128x128b1"}}
+    ended = {"exitCode": 1, "message": json.dumps(error)}
+    life.world.outcome["compile"] = lambda pod: {**ended, "finishedAt": life.clock.text()}
+    await life.until(lambda: life.reason() == "VolumeFull", "it failed")
+    assert life.cluster.named(BANK)["status"]["lastFailure"]["reason"] == "VolumeFull"
+    del life.world.outcome["compile"]
+    await life.until(life.is_ready, "ready after all")
+
+
+async def test_where_nobody_lends_replicas_compile_and_the_old_ones_make_room_one_by_one() -> None:
+    life = await on_cards(2, 2, compile={"borrow": False})
+    life.change(**TWO_BUCKETS)
+    await life.until(lambda: placement(life)["method"] == "InitContainer", "pods compile")
+    await life.until(life.is_ready, "ready again")
+    assert "spec.compile.borrow is false" in placement(life)["message"]
+    assert init_container(life)["args"] == ["compile"]
+    assert life.cluster.named(BANK)["status"]["summary"] == "2/2"
+
+
+async def test_a_service_that_compiles_in_its_replicas_and_has_none_is_scaled_to_zero() -> None:
+    life = await on_cards(1, 1, compile={"placement": "InitContainer"})
+    life.change(replicas=0, **TWO_BUCKETS)
+    await life.until(lambda: life.reason() == "ScaledToZero", "it is at zero")
+    life.change(replicas=1)
+    await life.until(lambda: life.is_ready() and life.reason() == "Ready", "it is back")

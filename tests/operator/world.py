@@ -366,10 +366,32 @@ class World:
         if pod["status"]["phase"] == "Pending" and (missing := self._missing_secret(pod)):
             text = f'MountVolume.SetUp failed for volume "{missing["name"]}" : secret "{missing["secret"]}" not found'
             self.cluster.warnings["Pod", pod["metadata"]["name"]] = text
+        elif pod["spec"].get("initContainers") and not self._initialised(pod):
+            return
         elif pod["status"]["phase"] == "Pending":
             self._set(pod, "Running", {"running": {"startedAt": self.cluster.clock.text()}})
         elif not _is_ready(pod) and pod["spec"]["containers"][0]["image"] not in self.held:
             self._set(pod, "Running", {"running": {"startedAt": self.cluster.clock.text()}}, ready=True)
+
+    def _initialised(self, pod: Object) -> bool:
+        """The init container: running → ended, and started again where it failed."""
+        container = pod["spec"]["initContainers"][0]
+        state = next((item["state"] for item in pod["status"].get("initContainerStatuses", [])), {})
+        if state.get("terminated", {}).get("exitCode") == 0:
+            return True
+        last: Object = {}
+        if "running" not in state:
+            last, state = state, {"running": {"startedAt": self.cluster.clock.text()}}
+        elif (ended := self.outcome.get("compile", self._success_of(container))(pod)) is not None:
+            if ended["exitCode"] == 0:
+                self.compiled.append(sorted(item["bucket"] for item in json.loads(ended["message"])["entries"]))
+            state = {"terminated": ended}
+        status = {"name": container["name"], "image": container["image"], "state": state, "lastState": last}
+        self.cluster.put({**pod, "status": {**pod["status"], "initContainerStatuses": [status]}})
+        return False
+
+    def _success_of(self, container: Object) -> Callable[[Object], Object]:
+        return lambda pod: self._success({"spec": {"containers": [container]}})
 
     def _missing_secret(self, pod: Object) -> dict[str, str] | None:
         """The first volume of a Secret that does not exist."""
@@ -420,7 +442,9 @@ class World:
         container = pod["spec"]["containers"][0]
         scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": self.cluster.clock.text()}
         before = [item for item in (pod.get("status") or {}).get("conditions", []) if item["type"] == "PodScheduled"]
+        kept = {"initContainerStatuses"} & (pod.get("status") or {}).keys()
         status: Object = {
+            **{name: pod["status"][name] for name in kept},
             "phase": phase,
             "podIP": "10.0.0.1",
             "conditions": [*(before or [scheduled]), {"type": "Ready", "status": str(ready)}],

@@ -66,6 +66,11 @@ def by_wish(candidates: Sequence[Candidate]) -> Method:
     return Method.INIT_CONTAINER if asked and all(asked) else Method.JOB
 
 
+def stays_in_pods(candidates: Sequence[Candidate], before: Placed) -> bool:
+    """Whether pods go on compiling because a Job found no accelerator: until somebody may lend one."""
+    return before.method is Method.INIT_CONTAINER and not any(item.lends for item in candidates)
+
+
 def of_job(shortage: str, at_work: bool, candidates: Sequence[Candidate], before: Placed, resource: str) -> Placed:
     """Where a Job that was started stands.
 

@@ -11,21 +11,23 @@ from sdxl_operator.api.profile import ProfileSpec
 from sdxl_operator.naming import Key, Object, Reason, Ref
 from sdxl_operator.plan import bank as plan_bank
 from sdxl_operator.plan import claim as plan_claim
+from sdxl_operator.plan import placement
 from sdxl_operator.plan.bank import Demand
-from sdxl_operator.plan.placement import Placed
+from sdxl_operator.plan.placement import Method, Placed
 from sdxl_operator.plan.weights import claim_name
 from sdxl_operator.reconcile.children import REFUSALS, apply_owned, refusal_reason
 from sdxl_operator.reconcile.context import POLL, SOON, Context, Requeue, until
-from sdxl_operator.reconcile.observe import answers
-from sdxl_operator.reconcile.placing import place_job
+from sdxl_operator.reconcile.observe import answers, pods_of
+from sdxl_operator.reconcile.placing import candidates_of, place_job
 from sdxl_operator.reconcile.publish import publish
 from sdxl_operator.reconcile.users import User, users_of_bank
 from sdxl_operator.reconcile.work import run, stop_others, stop_unfinished
 from sdxl_operator.status import bank as bank_status
 from sdxl_operator.status import model as model_status
 from sdxl_operator.status.conditions import Finding
+from sdxl_operator.status.pods import Observed, is_initialising, oldest_first
 from sdxl_operator.status.usage import Usage
-from sdxl_operator.status.work import Standing
+from sdxl_operator.status.work import Standing, in_pods
 
 CONTENT = ("entries", "identity", "compileSeconds")
 
@@ -95,15 +97,45 @@ async def _compile(
         return Standing(profile), None, ended
     if isinstance(model, Finding):
         return Standing(model), None, ended
+    candidates, previous = await candidates_of(bank, profile, users, context), Placed.of(bank.get("status") or {})
+    if placement.by_wish(candidates) is Method.INIT_CONTAINER or placement.stays_in_pods(candidates, previous):
+        return await _in_pods(bank, demand, users, previous, context)
     job = plan_bank.compile_job(bank, profile, demand, model)
     claim = plan_claim.build(bank, naming.BANK_LABEL, "bank")
     standing, pods = await run(bank, claim, job, naming.BANK_LABEL, bank_status.WORDS, context)
     at_work = standing.result is None and standing.retry_at is None and not standing.failure
-    placed, shortage = await place_job(bank, profile, users, pods.pods, at_work, context)
+    placed, shortage = place_job(bank, profile, candidates, pods.pods, at_work, context)
     if shortage:
         waits = Finding(False, Reason.WAITING_FOR_ACCELERATOR, placed.message, stalled=placed.lender is None)
         standing = replace(standing, finding=waits)
     said = await answers(context.runtime.progress, pods.pods)
+    return standing, next(iter(said.values()), None), placed
+
+
+async def _in_pods(
+    bank: Object, demand: Demand, users: Sequence[User], previous: Placed, context: Context
+) -> tuple[Standing, Object | None, Placed]:
+    """How replicas stand that compile before they serve; the claim is made here, since they mount it."""
+    await stop_unfinished(bank, naming.BANK_LABEL, context)
+    placed = Placed(Method.INIT_CONTAINER, message=previous.message if previous.method is Method.INIT_CONTAINER else "")
+    try:
+        claim = plan_claim.build(bank, naming.BANK_LABEL, "bank")
+        if claim is not None:
+            await apply_owned(context.cluster, claim, bank)
+    except REFUSALS as error:
+        return Standing(Finding(False, refusal_reason(error), str(error), stalled=True)), None, placed
+    namespace = bank["metadata"]["namespace"]
+    found = [
+        await pods_of(context, namespace, {naming.SERVICE_LABEL: user.name, naming.COMPONENT: "server"}, None)
+        for user in users
+    ]
+    seen = Observed(
+        oldest_first(pod for each in found for pod in each.pods if pod["spec"].get("initContainers")),
+        {name: text for each in found for name, text in each.claim_troubles.items()},
+        {name: text for each in found for name, text in each.pod_troubles.items()},
+    )
+    standing = in_pods(seen, set(demand.keys), bank.get("status") or {}, bank_status.WORDS)
+    said = await answers(context.runtime.progress, seen.pods, is_initialising)
     return standing, next(iter(said.values()), None), placed
 
 

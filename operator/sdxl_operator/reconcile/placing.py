@@ -13,10 +13,10 @@ from sdxl_operator.reconcile.users import User
 from sdxl_operator.status.conditions import parse_time
 
 
-async def place_job(
+def place_job(
     bank: Mapping[str, Any],
     profile: ProfileSpec,
-    users: Sequence[User],
+    candidates: Sequence[Candidate],
     pods: Sequence[Object],
     at_work: bool,
     context: Context,
@@ -26,20 +26,31 @@ async def place_job(
     if profile.resource is None:
         return Placed(), ""
     resource = profile.resource.name
-    candidates = [await _candidate(bank, user, resource, context) for user in users]
     missing = "".join(placement.shortage(pod, resource, _age(pod, context)) for pod in pods[-1:])
     return placement.of_job(missing, at_work, candidates, before, resource), missing
 
 
-async def _candidate(bank: Mapping[str, Any], user: User, resource: str, context: Context) -> Candidate:
-    labels = {naming.SERVICE_LABEL: user.name, naming.COMPONENT: "server"}
-    pods = await context.cluster.list("v1", "Pod", bank["metadata"]["namespace"], labels)
-    holding = sum(1 for pod in pods if _holds(pod, resource))
-    return Candidate(user.name, holding, user.spec.compile.placement, user.spec.compile.borrow)
+async def candidates_of(
+    bank: Mapping[str, Any], profile: ProfileSpec, users: Sequence[User], context: Context
+) -> list[Candidate]:
+    """The services that use a bank, with how many accelerators their replicas hold."""
+    resource = profile.resource.name if profile.resource else ""
+    found = []
+    for user in users:
+        pods = await replicas_of(bank, user.name, context)
+        holding = sum(1 for pod in pods if _holds(pod, resource))
+        found.append(Candidate(user.name, holding, user.spec.compile.placement, user.spec.compile.borrow))
+    return found
+
+
+async def replicas_of(bank: Mapping[str, Any], service: str, context: Context) -> list[Object]:
+    """The pods of a service that uses a bank."""
+    labels = {naming.SERVICE_LABEL: service, naming.COMPONENT: "server"}
+    return list(await context.cluster.list("v1", "Pod", bank["metadata"]["namespace"], labels))
 
 
 def _holds(pod: Mapping[str, Any], resource: str) -> bool:
-    """Whether a pod has the resource and keeps it if nobody asks for it."""
+    """Whether a pod has the resource and keeps it if nobody asks for it; none holds a resource without a name."""
     if not pod["spec"].get("nodeName") or pod["metadata"].get("deletionTimestamp"):
         return False
     return any(resource in (item.get("resources", {}).get("limits") or {}) for item in pod["spec"]["containers"])

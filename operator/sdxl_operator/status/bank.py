@@ -40,7 +40,7 @@ def entries_from(result: Mapping[str, Any]) -> list[Object]:
 
 def without_other_identity(bank: Object, standing: Standing | None) -> Object:
     """The bank without what was measured under another identity: another driver or image made another bank of it."""
-    new = (standing.result or {}).get("identity") if standing else None
+    new = (standing.result or standing.found or {}).get("identity") if standing else None
     status = bank.get("status") or {}
     if new is None or status.get("identity") in (None, new):
         return bank
@@ -79,7 +79,7 @@ def build(
 ) -> Object:
     """The status; `standing` is None where every wanted bucket is there, or nobody wants any."""
     previous = bank.get("status") or {}
-    result = standing.result if standing and standing.result else {}
+    result = (standing.result or standing.found or {}) if standing else {}
     entries = merged(
         previous.get("entries") or [], entries_from(result), wanted, str((progress or {}).get("bucket") or "") or None
     )

@@ -37,6 +37,8 @@ class View:
     """Pod name → what its /readyz says."""
     trouble: Finding | None = None
     """The API server refused a child."""
+    compiles_in_pods: bool = False
+    """Replicas fill the bank before they serve."""
     lent: int = 0
     """Replicas that are down so that a compile Job has their accelerators."""
 
@@ -118,6 +120,8 @@ def _bank(view: View) -> Finding:
     entries = {entry["key"] for entry in _entries(view.bank) if entry["state"] in ("Kept", "Dropped")}
     if set(view.bucket_keys) <= entries:
         return Finding(True, Reason.COMPILED)
+    if view.compiles_in_pods and view.wanted == 0:
+        return Finding(True, Reason.NOT_NEEDED, "replicas compile before they serve, and none is asked for")
     child = of_child(view.bank, Finding(False, Reason.WAITING_FOR_BANK))
     return Finding(False, Reason.WAITING_FOR_BANK, child.message) if child.holds else child
 
