@@ -203,6 +203,9 @@ class Reason(StrEnum):
     COMPILING = "Compiling"
     COMPILE_FAILED = "CompileFailed"
     COMPILED = "Compiled"
+    MISSING = "Missing"
+    STALE = "Stale"
+    CORRUPT = "Corrupt"
     NOT_NEEDED = "NotNeeded"
     LOADING = "Loading"
     CRASHING = "Crashing"
@@ -253,6 +256,9 @@ REASONS: Mapping[Reason, str] = {
     Reason.COMPILING: "The compile Job is at work.",
     Reason.COMPILE_FAILED: "The compile Job failed; it is tried again after a pause.",
     Reason.COMPILED: "Every declared bucket was compiled, measured and compared.",
+    Reason.MISSING: "A replica does not find an entry of the bank; it runs the bucket eagerly, and it is made again.",
+    Reason.STALE: "An entry was made for another chip, driver or version than a replica has; it is made again.",
+    Reason.CORRUPT: "An entry of the bank is damaged; replicas run the bucket eagerly, and it is made again.",
     Reason.NOT_NEEDED: "spec.compile.mode is Eager: nothing is compiled.",
     Reason.LOADING: "Replicas load the model and run every bucket once.",
     Reason.CRASHING: "A replica's container keeps ending; the message is its last word.",

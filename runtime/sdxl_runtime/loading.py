@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 
-from sdxl_runtime.bank import Entry, Missing, accepted_entry, identity
+from sdxl_runtime.bank import Entry, Missing, Why, accepted_entry, identity
 from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.device import open_device
-from sdxl_runtime.health import Health
+from sdxl_runtime.health import LOADED, Health
 from sdxl_runtime.painter import Painter
 from sdxl_runtime.settings import Backend, CompileMode, Settings
 from sdxl_runtime.termination import Failure, Reason
@@ -33,19 +34,24 @@ def load_painter(settings: Settings, health: Health) -> Painter:
     model = load(settings, device)
     check_sizes(settings, model.size_multiple)
     for bucket in settings.buckets:
-        entry = _entry(settings, name, bucket, fields)
-        if isinstance(entry, Missing):
-            health.bound(bucket, CompileMode.EAGER, entry.why)
-            continue
-        try:
-            model.graphs[bucket.key] = device.load(model.unet, bucket, entry.folder)
-        except Exception as error:  # a package can fail in any way; eager always works, and the table says why
-            log.warning("%s cannot be loaded from the bank", bucket.key, exc_info=error)
-            health.bound(bucket, CompileMode.EAGER, f"the entry of the bank cannot be loaded: {error}")
-        else:
-            health.bound(bucket, CompileMode.AHEAD_OF_TIME)
+        bind(model, bucket, _entry(settings, name, bucket, fields), health)
     health.loaded(name)
     return model
+
+
+def bind(painter: Painter, bucket: Bucket, entry: Entry | Missing, health: Health) -> None:
+    """Run a bucket with its entry from now on, eagerly where there is none or it cannot be loaded."""
+    if isinstance(entry, Missing):
+        health.bound(bucket, painter.plain, entry.why, entry.reason or "", entry.digest)
+        return
+    try:
+        backend = painter.bind(bucket, entry.folder)
+    except Exception as error:  # a package can fail in any way; eager always works, and the table says why
+        log.warning("%s cannot be loaded from the bank", bucket.key, exc_info=error)
+        why = f"the entry of the bank cannot be loaded: {error}"
+        health.bound(bucket, painter.plain, why, Why.CORRUPT, entry.digest)
+    else:
+        health.bound(bucket, backend, entry=LOADED, digest=entry.digest)
 
 
 def check_sizes(settings: Settings, multiple: int) -> None:
@@ -74,16 +80,57 @@ def _load_simulated(settings: Settings, health: Health) -> Painter:
     from sdxl_runtime.device.simulated import SimulatedPainter
 
     name, fields = identity(settings, open_device(settings))
+    painter = SimulatedPainter(settings.simulated_milliseconds, fail_after=settings.simulated_fail_after)
     for bucket in settings.buckets:
-        entry = _entry(settings, name, bucket, fields)
-        health.bound(bucket, Backend.SIMULATED, entry.why if isinstance(entry, Missing) else "")
+        bind(painter, bucket, _entry(settings, name, bucket, fields), health)
     health.loaded(name)
-    return SimulatedPainter(settings.simulated_milliseconds, fail_after=settings.simulated_fail_after)
+    return painter
+
+
+class Unbound:
+    """The buckets that run without an entry, and what the bank holds for them by now; looked at from one thread."""
+
+    def __init__(self, settings: Settings, health: Health) -> None:
+        self._settings = settings
+        self._health = health
+        self._seen: object = None
+        self._identity: tuple[str, Mapping[str, str]] | None = None
+
+    def look(self) -> list[tuple[Bucket, Entry]]:
+        """What was accepted since the last look and is whole; files are only read where the acceptance changed."""
+        accepted = _stamp(self._settings.bank_accepted)
+        if accepted is None or accepted == self._seen:
+            return []
+        self._seen = accepted
+        if self._identity is None:
+            self._identity = identity(self._settings, open_device(self._settings))
+        name, fields = self._identity
+        found = []
+        for bucket in self._settings.buckets:
+            row = self._health.row(bucket)
+            if row.entry == LOADED:
+                continue
+            entry = _entry(self._settings, name, bucket, fields)
+            if isinstance(entry, Entry) and entry.digest != row.digest:
+                found.append((bucket, entry))
+        return found
+
+    def bind(self, painter: Painter, bucket: Bucket, entry: Entry) -> None:
+        """Run a bucket with an entry that was found; in the thread that owns the device."""
+        bind(painter, bucket, entry, self._health)
+
+
+def _stamp(path: Path | None) -> object:
+    """Changes with a file, also where a kubelet swaps the link to it; None where there is none."""
+    try:
+        return None if path is None else (path.stat().st_ino, path.stat().st_mtime_ns)
+    except OSError:
+        return None
 
 
 def _entry(settings: Settings, name: str, bucket: Bucket, fields: Mapping[str, str]) -> Entry | Missing:
     if settings.compile_mode is CompileMode.EAGER:
-        return Missing("the compile mode is Eager")
+        return Missing("the compile mode is Eager", None)
     if settings.bank_compiled is not None:
         compiled = accepted_entry(settings.bank_path, settings.bank_compiled, name, bucket, fields)
         if isinstance(compiled, Entry):

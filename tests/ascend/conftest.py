@@ -6,9 +6,7 @@ import pytest
 
 from dev.cards import NodeCards, SimulatedCards, build_and_load
 from dev.demo.kubectl import Kubectl
-from tests.ascend.world import PROFILE, profile
-
-CARDS = 2
+from tests.ascend.world import CARDS, PROFILE, profile
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from dev.cards import CHIP_LABEL, DRIVER_LABEL, FAMILY_LABEL, RESOURCE, NodeCard
 from dev.cluster.local.cluster import LocalCluster
 from dev.cluster.provider import choose
 from dev.demo.kubectl import Kubectl
-from tests.ascend.conftest import CARDS
+from tests.ascend.world import CARDS
 from tests.e2e.world import Namespace, Object
 
 LOOK = """

@@ -6,8 +6,7 @@ import pytest
 
 from dev.cards import RESOURCE
 from dev.demo.kubectl import Kubectl
-from tests.ascend.conftest import CARDS
-from tests.ascend.world import environment_in, replicas, service_on_cards
+from tests.ascend.world import CARDS, environment_in, replicas, service_on_cards
 from tests.e2e.world import Namespace, condition
 
 

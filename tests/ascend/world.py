@@ -7,6 +7,8 @@ from dev.demo.kubectl import Kubectl
 from tests.e2e.world import Namespace, Object, simulated_service
 
 PROFILE = "simulated-ascend"
+CARDS = 2
+"""On the node."""
 
 
 def profile(kubectl: Kubectl) -> str:

@@ -588,6 +588,10 @@ class Life:
         """Edit a service's spec."""
         return self.cluster.edit(Ref(API_VERSION, SERVICE, NAMESPACE, name), spec=spec)
 
+    def touch(self, name: str = "studio") -> None:
+        """Give a service a turn, as the pass that lists everything does."""
+        self.enqueue(Key(SERVICE, NAMESPACE, name))
+
     def service(self, name: str = "studio") -> Object:
         return self.cluster.named(SERVICE, name)
 

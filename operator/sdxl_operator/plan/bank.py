@@ -49,6 +49,8 @@ class Demand:
     deadline_seconds: int
     resources: Object
     pull_secrets: tuple[str, ...] = ()
+    again: str = ""
+    """Names what replicas could not take: another complaint is another Job, the same one is not."""
 
     @classmethod
     def of(cls, users: Sequence[ServiceSpec]) -> "Demand":
@@ -86,7 +88,7 @@ def compile_job(bank: Mapping[str, Any], profile: ProfileSpec, demand: Demand, m
     pod = on_accelerator(pod_spec(container, volumes, "Never"), profile, spec["acceleratorCount"])
     if demand.pull_secrets:
         pod["imagePullSecrets"] = [{"name": secret} for secret in demand.pull_secrets]
-    return job.build(bank, naming.BANK_LABEL, "compile", pod, demand.deadline_seconds)
+    return job.build(bank, naming.BANK_LABEL, "compile", pod, demand.deadline_seconds, demand.again)
 
 
 def compile_container(spec: Mapping[str, Any], profile: ProfileSpec, buckets: Sequence[Bucket], digest: str) -> Object:

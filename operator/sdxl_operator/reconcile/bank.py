@@ -47,10 +47,14 @@ async def reconcile_bank(bank: Object, context: Context) -> Requeue | None:
     if expiry is not None and expiry <= now:
         await context.cluster.delete(Ref.of(bank), metadata["uid"])
         return None
+    again = bank_status.disputed(bank.get("status") or {}, (user.status for user in users))
     demand = Demand.of([user.spec for user in users])
+    if again:
+        digests = {e["key"]: e.get("digest") for e in bank["status"]["entries"] if e["key"] in again}
+        demand = replace(demand, again=naming.digest([again, digests]))
     standing, progress, placed = await _compile(bank, demand, users, context)
     bank = bank_status.without_other_identity(bank, standing)
-    status = bank_status.build(bank, standing, progress, demand.keys, usage, claim, now)
+    status = bank_status.build(bank, standing, progress, demand.keys, usage, claim, now, again)
     if placed is not None:
         status["placement"] = placed.to_status()
     if status.get("identity"):
@@ -89,7 +93,7 @@ async def _compile(
     """How the compile Job stands, None where none is needed, what it says of its progress, and where it is done."""
     before = (bank.get("status") or {}).get("placement")
     ended = replace(Placed.of(bank["status"]), lender=None) if before else None
-    if set(demand.keys) <= bank_status.finished_keys(bank.get("status") or {}):
+    if set(demand.keys) <= bank_status.finished_keys(bank.get("status") or {}) and not demand.again:
         await stop_unfinished(bank, naming.BANK_LABEL, context)
         return None, None, ended
     profile, model = await _profile(bank, context), await _model(bank, context)

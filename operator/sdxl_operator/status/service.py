@@ -7,7 +7,7 @@ from typing import Any
 
 from sdxl_operator.api.service import ServiceSpec
 from sdxl_operator.naming import REVISION_LABEL, Condition, Object, Reason
-from sdxl_operator.status.buckets import bucket_rows, cold_start
+from sdxl_operator.status.buckets import bucket_rows, cold_start, disputes
 from sdxl_operator.status.conditions import Finding, conditions, first_failing
 from sdxl_operator.status.pods import Observed, condition_of, ending, is_ready, is_running, waiting
 from sdxl_operator.status.weights import UsedModel, members, of_child, of_models
@@ -119,11 +119,22 @@ def _bank(view: View) -> Finding:
         return Finding(True, Reason.NOT_NEEDED) if view.accepted.holds else Finding(False, Reason.WAITING_FOR_BANK)
     entries = {entry["key"] for entry in _entries(view.bank) if entry["state"] in ("Kept", "Dropped")}
     if set(view.bucket_keys) <= entries:
-        return Finding(True, Reason.COMPILED)
+        return _taken_up(view)
     if view.compiles_in_pods and view.wanted == 0:
         return Finding(True, Reason.NOT_NEEDED, "replicas compile before they serve, and none is asked for")
     child = of_child(view.bank, Finding(False, Reason.WAITING_FOR_BANK))
     return Finding(False, Reason.WAITING_FOR_BANK, child.message) if child.holds else child
+
+
+def _taken_up(view: View) -> Finding:
+    """Whether the replicas run what the bank holds."""
+    found = disputes(view.bank, view.readiness)
+    if not found:
+        return Finding(True, Reason.COMPILED)
+    first = found[0]
+    more = f" ({len(found) - 1} more)" if len(found) > 1 else ""
+    text = f"replica {first.pod} runs {first.key} eagerly: {first.why}{more}; the bank is verified and made again"
+    return Finding(False, Reason(first.reason), text)
 
 
 def _entries(bank: Mapping[str, Any] | None) -> list[Object]:

@@ -99,6 +99,7 @@ class SimulatedPainter:
 
     adapters: Sequence[str] = ()
     refines = False
+    plain = Backend.SIMULATED.value
 
     def __init__(self, milliseconds: float, sleep: Callable[[float], None] = time.sleep, fail_after: int = 0) -> None:
         self.milliseconds = milliseconds
@@ -116,6 +117,10 @@ class SimulatedPainter:
     def compilations(self) -> int:
         """Nothing ever compiles."""
         return 0
+
+    def bind(self, bucket: Bucket, folder: Path) -> str:
+        """An entry holds nothing."""
+        return self.plain
 
     def use(self, adapters: tuple[Adapter, ...]) -> None:
         """There are no adapters."""
