@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from sdxl_runtime import warmup
 from sdxl_runtime.buckets import Bucket, Cost
-from sdxl_runtime.health import Health
+from sdxl_runtime.health import LOADED, Health
 from sdxl_runtime.metrics import Metrics
 from sdxl_runtime.painter import Painter
 from sdxl_runtime.renewal import Renewals, Unbound
@@ -98,7 +98,18 @@ class Engine:
 
     def _warm_up(self, painter: Painter, bucket: Bucket) -> None:
         self._health.warming(bucket)
-        cost = self.costs[bucket] = warmup.measure(painter, bucket, self._scheduler)
+        try:
+            cost = warmup.measure(painter, bucket, self._scheduler)
+        except Exception as error:
+            entry = self._health.row(bucket)
+            if entry.entry != LOADED:
+                raise
+            log.warning("%s does not run with the bank's entry", bucket.key, exc_info=error)
+            painter.release(bucket)
+            why = f"the entry of the bank failed at its first run: {error}"
+            self._health.bound(bucket, painter.plain, why, "Corrupt", entry.digest)
+            cost = warmup.measure(painter, bucket, self._scheduler)
+        self.costs[bucket] = cost
         self._health.warmed(bucket, cost.step * 1000)
         self._metrics.warmed(bucket.key, self._health.backend(bucket), cost.step * 1000)
         self._metrics.entry(bucket.key, self._health.row(bucket).entry)

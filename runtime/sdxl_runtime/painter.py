@@ -40,6 +40,9 @@ class Painter(Protocol):
         No adapter may be in use, and no row may be on its way: all weights may be laid out anew.
         """
 
+    def release(self, bucket: Bucket) -> None:
+        """Run a bucket without its entry again."""
+
     @property
     def refines(self) -> bool:
         """Whether there is a refiner."""

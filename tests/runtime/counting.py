@@ -58,6 +58,9 @@ class CountingPainter:
         self.calls.append(f"bind {bucket.key} {folder.name}")
         return "AheadOfTime"
 
+    def release(self, bucket: Bucket) -> None:
+        self.calls.append(f"release {bucket.key}")
+
     def use(self, adapters: tuple[Adapter, ...]) -> None:
         self.calls.append(f"use {' '.join(adapter.name for adapter in adapters) or 'none'}")
 

@@ -106,6 +106,28 @@ def test_a_bank_that_cannot_be_looked_at_stops_nothing() -> None:
         assert server.batcher.submit(a_job("x")).result.result(5)
 
 
+def test_an_entry_that_fails_at_its_first_run_is_let_go_of_and_the_bucket_is_served_without() -> None:
+    class Failing(Found):
+        def bind(self, painter: Any, bucket: Bucket, entry: Entry) -> None:
+            server.health.bound(bucket, painter.bind(bucket, entry.folder), entry=LOADED, digest=entry.digest)
+            failing.set()
+            self.taken.set()
+
+    def on_step() -> None:
+        if failing.is_set() and "release 64x64b1" not in painter.calls:
+            raise RuntimeError("an instruction that this processor lacks")
+
+    failing, found = threading.Event(), Failing()
+    painter = CountingPainter(on_step=on_step)
+    with running(painter, unbound=found) as server:
+        found.there.set()
+        assert found.taken.wait(5)
+        assert server.batcher.submit(a_job("x")).result.result(5)
+        row = server.health.row(ONE)
+    assert (row.backend, row.entry, row.digest) == ("Eager", "Corrupt", "sha256:1")
+    assert "an instruction that this processor lacks" in row.why
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """A simulated server whose bank is filled and not accepted yet."""

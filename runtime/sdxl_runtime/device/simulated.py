@@ -122,6 +122,9 @@ class SimulatedPainter:
         """An entry holds nothing."""
         return self.plain
 
+    def release(self, bucket: Bucket) -> None:
+        """An entry held nothing."""
+
     def use(self, adapters: tuple[Adapter, ...]) -> None:
         """There are no adapters."""
 

@@ -106,6 +106,10 @@ class Pipeline:
         self.graphs[bucket.key] = self.device.load(self.unet, bucket, folder)
         return CompileMode.AHEAD_OF_TIME.value
 
+    def release(self, bucket: Bucket) -> None:
+        """Run a bucket eagerly again."""
+        self.graphs.pop(bucket.key, None)
+
     @property
     def size_multiple(self) -> int:
         """Width and height must be multiples of this many pixels: VAE factor × 2^(UNet levels − 1)."""
