@@ -38,3 +38,8 @@ def environment_in(namespace: Namespace, pod: str, container: str = "server") ->
     )
     found: dict[str, str] = json.loads(said)
     return found
+
+
+def compiled_on_cards(name: str = "studio", **spec: Any) -> Object:
+    """A service of the simulated device, a card for each replica and for the compile Job."""
+    return simulated_service(name, accelerator={"profile": PROFILE}, **spec)
