@@ -1,4 +1,4 @@
-"""Compiling and serving want the last card: each placement on a node whose cards are all taken, the operator killed too."""
+"""Compiling and serving want the last card: each placement on a node without a free one, and the operator killed."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +18,7 @@ THREE = [*TWO, {"width": 96, "height": 160}]
 @pytest.fixture(autouse=True)
 def gone_after_each(namespace: Namespace) -> Iterator[None]:
     yield
-    namespace.run("delete", "sdxl,sdxlbank", "--all", "--timeout=60s")
+    namespace.run("delete", "sdxl,sdxlbank,sdxlmodel", "--all", "--timeout=60s")
     namespace.wait(lambda: namespace.items("pods"), lambda pods: not pods, 90)
 
 
