@@ -107,7 +107,7 @@ class Engine:
             log.warning("%s does not run with the bank's entry", bucket.key, exc_info=error)
             painter.release(bucket)
             why = f"the entry of the bank failed at its first run: {error}"
-            self._health.bound(bucket, painter.plain, why, "Corrupt", entry.digest)
+            self._health.refused(bucket, painter.plain, why, entry.digest)
             cost = warmup.measure(painter, bucket, self._scheduler)
         self.costs[bucket] = cost
         self._health.warmed(bucket, cost.step * 1000)

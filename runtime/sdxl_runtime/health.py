@@ -43,6 +43,8 @@ class BucketHealth:
     """What became of its entry of the bank: Loaded, Missing, Stale or Corrupt; empty where none was asked for."""
     digest: str = ""
     """That of the entry, as it was accepted; empty where none was."""
+    refused: str = ""
+    """The digest of an entry that is whole and does not run here: it is not tried again."""
     milliseconds_per_step: float | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -93,6 +95,10 @@ class Health:
     def bound(self, bucket: Bucket, backend: str, why: str = "", entry: str = "", digest: str = "") -> None:
         """How a bucket will be run, and why not better; what became of its entry of the bank."""
         self._change(bucket, backend=backend, why=why, entry=entry, digest=digest)
+
+    def refused(self, bucket: Bucket, backend: str, why: str, digest: str) -> None:
+        """A bucket's entry is whole and does not run here; it runs without."""
+        self._change(bucket, backend=backend, why=why, entry="Corrupt", digest=digest, refused=digest)
 
     def loaded(self, identity: str) -> None:
         """The model and its graphs are there; warm-up begins."""

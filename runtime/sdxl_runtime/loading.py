@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from sdxl_runtime.bank import Entry, Missing, Why, accepted_entry, identity
+from sdxl_runtime.bank import Entry, Missing, accepted_entry, identity, manifest_path
 from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.device import open_device
 from sdxl_runtime.health import LOADED, Health
@@ -49,7 +49,7 @@ def bind(painter: Painter, bucket: Bucket, entry: Entry | Missing, health: Healt
     except Exception as error:  # a package can fail in any way; eager always works, and the table says why
         log.warning("%s cannot be loaded from the bank", bucket.key, exc_info=error)
         why = f"the entry of the bank cannot be loaded: {error}"
-        health.bound(bucket, painter.plain, why, Why.CORRUPT, entry.digest)
+        health.refused(bucket, painter.plain, why, entry.digest)
     else:
         health.bound(bucket, backend, entry=LOADED, digest=entry.digest)
 
@@ -93,31 +93,31 @@ class Unbound:
     def __init__(self, settings: Settings, health: Health) -> None:
         self._settings = settings
         self._health = health
-        self._seen: object = None
+        self._seen: dict[Bucket, object] = {}
         self._identity: tuple[str, Mapping[str, str]] | None = None
 
     def look(self) -> list[tuple[Bucket, Entry]]:
-        """What was accepted since the last look and is whole; files are only read where the acceptance changed."""
-        accepted = _stamp(self._settings.bank_accepted)
-        if accepted is None or accepted == self._seen:
-            return []
-        self._seen = accepted
-        if self._identity is None:
-            self._identity = identity(self._settings, open_device(self._settings))
-        name, fields = self._identity
-        found = []
-        for bucket in self._settings.buckets:
-            row = self._health.row(bucket)
-            if row.entry == LOADED:
-                continue
-            entry = _entry(self._settings, name, bucket, fields)
-            if isinstance(entry, Entry) and entry.digest != row.digest:
-                found.append((bucket, entry))
-        return found
+        """What was accepted, or made whole again, since the last look; files are read only where something changed."""
+        return [found for bucket in self._settings.buckets if (found := self._look_at(bucket)) is not None]
 
     def bind(self, painter: Painter, bucket: Bucket, entry: Entry) -> None:
         """Run a bucket with an entry that was found; in the thread that owns the device."""
         bind(painter, bucket, entry, self._health)
+
+    def _look_at(self, bucket: Bucket) -> tuple[Bucket, Entry] | None:
+        row, root = self._health.row(bucket), self._settings.bank_path
+        accepted = _stamp(self._settings.bank_accepted)
+        if row.entry == LOADED or root is None or accepted is None:
+            return None
+        if self._identity is None:
+            self._identity = identity(self._settings, open_device(self._settings))
+        name, fields = self._identity
+        seen = accepted, _stamp(manifest_path(root, name, bucket))
+        if seen == self._seen.get(bucket):
+            return None
+        self._seen[bucket] = seen
+        entry = _entry(self._settings, name, bucket, fields)
+        return (bucket, entry) if isinstance(entry, Entry) and entry.digest != row.refused else None
 
 
 def _stamp(path: Path | None) -> object:

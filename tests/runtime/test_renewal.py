@@ -188,9 +188,18 @@ def test_a_damaged_entry_says_which_was_accepted_and_is_taken_up_when_it_was_mad
     health = Health(settings.buckets)
     load_painter(settings, health)
     assert (health.row(BUCKET).entry, health.row(BUCKET).digest) == ("Corrupt", digest)
-    accept(settings)
     unbound = Unbound(settings, health)
+    assert unbound.look() == []
+    fill(settings, Progress())  # of the same digest: the simulated compiler always measures the same
     assert [bucket for bucket, _ in unbound.look()] == [BUCKET]
+
+
+def test_an_entry_that_is_whole_and_does_not_run_is_not_tried_again(settings: Settings) -> None:
+    digest = accept(settings)
+    health = Health(settings.buckets)
+    load_painter(settings, health)
+    health.refused(BUCKET, "Eager", "no such instruction", digest)
+    assert Unbound(settings, health).look() == []
 
 
 def test_an_entry_of_another_driver_is_stale(settings: Settings) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from sdxl_operator import naming
 from sdxl_operator.naming import Object, Ref
+from sdxl_operator.plan.job import OCCASION_ANNOTATION
 from sdxl_operator.reconcile.children import REFUSALS, apply_owned, refusal_reason
 from sdxl_operator.reconcile.context import Context
 from sdxl_operator.reconcile.observe import jobs_of, pods_of
@@ -41,10 +42,14 @@ async def run(
 
 
 async def stop_unfinished(owner: Mapping[str, Any], label: str, context: Context) -> None:
-    """Delete the owner's Jobs that are still at work: nobody waits for them. What ended stays for its log."""
+    """Delete the owner's Jobs that are still at work: nobody waits for them. What ended stays for its log.
+
+    A Job that was made on an occasion goes too: the next such occasion is another one.
+    """
     for job in await jobs_of(context.cluster, owner, label):
         ended = any(condition_of(job, kind).get("status") == "True" for kind in ("Complete", "Failed"))
-        if not ended and not job["metadata"].get("deletionTimestamp"):
+        occasional = OCCASION_ANNOTATION in (job["spec"]["template"]["metadata"].get("annotations") or {})
+        if (occasional or not ended) and not job["metadata"].get("deletionTimestamp"):
             await context.cluster.delete(Ref.of({**job, "apiVersion": "batch/v1", "kind": "Job"}))
 
 

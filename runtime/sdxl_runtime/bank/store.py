@@ -100,6 +100,11 @@ class Bank:
         return Entry(target, manifest, digest_of(content))
 
 
+def manifest_path(root: Path, identity: str, bucket: Bucket) -> Path:
+    """Where the manifest of a bucket's entry is, or would be."""
+    return root / identity / bucket.key / NAME
+
+
 def accepted_entry(
     root: Path | None,
     accepted_file: Path | None,
