@@ -199,9 +199,13 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = "OutOfMemory"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     BANK_LOCKED = "BankLocked"
+    WAITING_FOR_ACCELERATOR = "WaitingForAccelerator"
     COMPILING = "Compiling"
     COMPILE_FAILED = "CompileFailed"
     COMPILED = "Compiled"
+    MISSING = "Missing"
+    STALE = "Stale"
+    CORRUPT = "Corrupt"
     NOT_NEEDED = "NotNeeded"
     LOADING = "Loading"
     CRASHING = "Crashing"
@@ -210,6 +214,7 @@ class Reason(StrEnum):
     REPLICAS_MISSING = "ReplicasMissing"
     ROLLING_OUT = "RollingOut"
     ROLLED_OUT = "RolledOut"
+    ACCELERATOR_LENT = "AcceleratorLent"
     SCALED_TO_ZERO = "ScaledToZero"
     SUSPENDED = "Suspended"
     NEWER_TEMPLATE = "NewerTemplate"
@@ -247,9 +252,13 @@ REASONS: Mapping[Reason, str] = {
     Reason.OUT_OF_MEMORY: "The kernel ended the container for memory; the message says which limit to raise.",
     Reason.DEADLINE_EXCEEDED: "The Job ran longer than its deadline; the message says which field sets it.",
     Reason.BANK_LOCKED: "Another writer holds the tune bank; the message says which.",
+    Reason.WAITING_FOR_ACCELERATOR: "No accelerator is free for the compile Job; the message says what is done.",
     Reason.COMPILING: "The compile Job is at work.",
     Reason.COMPILE_FAILED: "The compile Job failed; it is tried again after a pause.",
     Reason.COMPILED: "Every declared bucket was compiled, measured and compared.",
+    Reason.MISSING: "A replica does not find an entry of the bank; it runs the bucket eagerly, and it is made again.",
+    Reason.STALE: "An entry was made for another chip, driver or version than a replica has; it is made again.",
+    Reason.CORRUPT: "An entry of the bank is damaged; replicas run the bucket eagerly, and it is made again.",
     Reason.NOT_NEEDED: "spec.compile.mode is Eager: nothing is compiled.",
     Reason.LOADING: "Replicas load the model and run every bucket once.",
     Reason.CRASHING: "A replica's container keeps ending; the message is its last word.",
@@ -258,6 +267,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.REPLICAS_MISSING: "Fewer replicas are ready than were asked for.",
     Reason.ROLLING_OUT: "Replicas of the updated revision replace the others.",
     Reason.ROLLED_OUT: "All replicas are of the updated revision and ready.",
+    Reason.ACCELERATOR_LENT: "A replica is down to lend its accelerator to the compile Job, and comes back afterwards.",
     Reason.SCALED_TO_ZERO: "No replica is asked for.",
     Reason.SUSPENDED: "spec.suspend is true.",
     Reason.NEWER_TEMPLATE: "This operator or profile would make other pods than the stored revision has.",

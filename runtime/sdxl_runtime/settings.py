@@ -95,8 +95,14 @@ class Settings:
     """How long `compile` takes for a bucket with the backend `Simulated`."""
     simulated_fail_after: int = 0
     """After so many evaluations the backend `Simulated` fails for good; 0: never."""
+    simulated_chip: str = "Simulated"
+    """The chip that the backend `Simulated` claims to be; a simulated card's device plugin sets it."""
+    simulated_driver: str = ""
+    """The driver that the backend `Simulated` claims to have; a simulated card's device plugin sets it."""
     bank_path: Path | None = None
     """The root of the tune bank."""
+    bank_compiled: Path | None = None
+    """Where `compile` leaves the digests of what it kept, and `serve` of the same pod finds them: accepted as well."""
     bank_accepted: Path | None = None
     """The file that lists the digests `serve` may load."""
     queue_limit_seconds: float = 120
@@ -157,8 +163,11 @@ class Settings:
             simulated_milliseconds=read.number("SDXL_SIMULATED_MILLISECONDS", 20),
             simulated_compile_seconds=read.number("SDXL_SIMULATED_COMPILE_SECONDS", 1),
             simulated_fail_after=int(read.number("SDXL_SIMULATED_FAIL_AFTER", 0)),
+            simulated_chip=read.text("SDXL_SIMULATED_CHIP", "Simulated"),
+            simulated_driver=read.text("SDXL_SIMULATED_DRIVER", ""),
             bank_path=read.path("SDXL_BANK_PATH"),
             bank_accepted=read.path("SDXL_BANK_ACCEPTED"),
+            bank_compiled=read.path("SDXL_BANK_COMPILED"),
             queue_limit_seconds=read.number("SDXL_QUEUE_LIMIT_SECONDS", 120),
             request_timeout_seconds=read.number("SDXL_REQUEST_TIMEOUT_SECONDS", 300),
             drain_timeout_seconds=read.number("SDXL_DRAIN_TIMEOUT_SECONDS", 420),

@@ -65,6 +65,17 @@ class BankSpec(Part):
     """Where compiled buckets are kept."""
 
 
+class BankPlacement(Part):
+    """Where the compiling is done, and why there."""
+
+    method: Literal["Job", "Borrowed", "InitContainer"]
+    """A Job on a free accelerator; a Job on one that a replica gave up for it; replicas before they serve."""
+    lender: DnsName | None = None
+    """The service that is a replica short until the Job ends."""
+    message: Annotated[str, Field(max_length=1024)] = ""
+    """Why it is done there."""
+
+
 class BankEntry(Part):
     """One bucket as measured by the compile Job."""
 
@@ -99,6 +110,8 @@ class BankStatus(Part):
     """Finished buckets of all, e.g. 7/9."""
     claim_name: DnsName | None = None
     """The claim that holds it."""
+    placement: BankPlacement | None = None
+    """Where the last compiling was or is done."""
     compile_seconds: int | None = None
     """How long the last compile Job ran."""
     used_by: Annotated[list[str], Field(max_length=1000)] = []

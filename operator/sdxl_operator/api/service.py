@@ -40,6 +40,14 @@ class CompileMode(StrEnum):
     AHEAD_OF_TIME = "AheadOfTime"
 
 
+class Placement(StrEnum):
+    """Where buckets are compiled."""
+
+    AUTO = "Auto"
+    JOB = "Job"
+    INIT_CONTAINER = "InitContainer"
+
+
 class Accelerator(Part):
     """What a replica runs on."""
 
@@ -76,6 +84,11 @@ class Compile(Part):
 
     mode: CompileMode = CompileMode.AUTO
     """Auto takes what the profile recommends; Eager compiles nothing; AheadOfTime fills the bank."""
+    placement: Placement = Placement.AUTO
+    """Where: a Job on an accelerator of its own, or each replica before it serves. Auto is a Job, and where no
+    accelerator is free for it a replica's: borrowed if it may be, else by an init container."""
+    borrow: bool = True
+    """Whether the Job may take a replica down while no accelerator is free; the replica comes back afterwards."""
     tuning: Tuning = Tuning()
     """When a compiled bucket is worth keeping, and how long the Job may take."""
     resources: Requirements = Requirements()

@@ -27,6 +27,10 @@ class BucketStatus(Part):
     """What runs it: AheadOfTime, Eager or Simulated."""
     why: str | None = None
     """Why it is not served compiled, or why it failed."""
+    entry: Literal["Loaded", "Missing", "Stale", "Corrupt"] | None = None
+    """What became of the bank's entry in the replicas; one that could not load it tells for all."""
+    digest: str | None = None
+    """The entry that this is said of."""
     milliseconds_per_step: int | None = None
     """Measured by a replica at warm-up, at the bucket's whole batch, guidance included."""
     speedup_percent: int | None = None

@@ -25,6 +25,7 @@ from sdxl_operator.plan.resolved import Resolved
 from sdxl_operator.plan.weights import MODELS_PATH, claim_name, model_path
 
 ACCEPTED_FILE = "accepted.json"
+COMPILE_CONTAINER = "compile"
 
 
 def build(service: Resolved) -> Object | None:
@@ -48,6 +49,8 @@ class Demand:
     deadline_seconds: int
     resources: Object
     pull_secrets: tuple[str, ...] = ()
+    again: str = ""
+    """Names what replicas could not take: another complaint is another Job, the same one is not."""
 
     @classmethod
     def of(cls, users: Sequence[ServiceSpec]) -> "Demand":
@@ -80,19 +83,28 @@ def compile_job(bank: Mapping[str, Any], profile: ProfileSpec, demand: Demand, m
             (claim_name(spec.get("volume") or {}, name), "/bank", False),
         ]
     )
-    container: Object = {
-        "name": "compile",
+    container = compile_container(spec, profile, demand.buckets, model["status"]["digest"])
+    container |= {"ports": PORTS[1:], "resources": demand.resources, "volumeMounts": mounts}
+    pod = on_accelerator(pod_spec(container, volumes, "Never"), profile, spec["acceleratorCount"])
+    if demand.pull_secrets:
+        pod["imagePullSecrets"] = [{"name": secret} for secret in demand.pull_secrets]
+    return job.build(bank, naming.BANK_LABEL, "compile", pod, demand.deadline_seconds, demand.again)
+
+
+def compile_container(spec: Mapping[str, Any], profile: ProfileSpec, buckets: Sequence[Bucket], digest: str) -> Object:
+    """The container that compiles into a bank with this spec; `digest` is the model's."""
+    return {
+        "name": COMPILE_CONTAINER,
         "image": spec["image"],
         "imagePullPolicy": profile.image_pull_policy,
         "args": ["compile"],
-        "ports": PORTS[1:],
         "env": environment(
             {
                 "SDXL_BACKEND": profile.backend.value,
                 "SDXL_MODEL_PATH": model_path(spec["model"]["source"], spec["model"]["name"]),
                 "SDXL_MODEL_VARIANT": spec["model"].get("variant", ""),
-                "SDXL_MODEL_DIGEST": model["status"]["digest"],
-                "SDXL_BUCKETS": buckets_json(demand.buckets),
+                "SDXL_MODEL_DIGEST": digest,
+                "SDXL_BUCKETS": buckets_json(buckets),
                 "SDXL_PRECISION": spec["precision"],
                 "SDXL_COMPILE_MODE": spec["compile"]["mode"],
                 "SDXL_MINIMUM_SPEEDUP_PERCENT": spec["compile"]["minimumSpeedupPercent"],
@@ -100,13 +112,7 @@ def compile_job(bank: Mapping[str, Any], profile: ProfileSpec, demand: Demand, m
                 "SDXL_INTERNAL_PORT": INTERNAL_PORT,
             }
         ),
-        "resources": demand.resources,
-        "volumeMounts": mounts,
     }
-    pod = on_accelerator(pod_spec(container, volumes, "Never"), profile, spec["acceleratorCount"])
-    if demand.pull_secrets:
-        pod["imagePullSecrets"] = [{"name": secret} for secret in demand.pull_secrets]
-    return job.build(bank, naming.BANK_LABEL, "compile", pod, demand.deadline_seconds)
 
 
 def accepted(bank: Mapping[str, Any], identity: str, entries: Iterable[Mapping[str, Any]]) -> Object:

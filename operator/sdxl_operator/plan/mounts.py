@@ -14,6 +14,17 @@ OWNER_AND_GROUP_READ = 0o440
 """The pod's fsGroup is the group of a Secret's files, so that is how the runtime reads them."""
 
 
+COMPILED_PATH = "/etc/sdxl/compiled"
+"""Where a replica's own init container leaves the digests of what it kept."""
+
+
+def of_init_container(service: Resolved, mounts: list[Object]) -> list[Object]:
+    """The mounts of a container that compiles before a replica serves: its model, and the bank to be written."""
+    wanted = {service.model.mount: True, "/bank": False}
+    own = [{**item, "readOnly": wanted[item["mountPath"]]} for item in mounts if item["mountPath"] in wanted]
+    return [*own, {"name": "compiled", "mountPath": COMPILED_PATH, "readOnly": False}]
+
+
 def of_replica(service: Resolved) -> tuple[list[Object], list[Object]]:
     """The volumes of the pod and their mounts in the container; all are read-only."""
     claims = [(item.claim, item.mount, True) for item in service.weights]

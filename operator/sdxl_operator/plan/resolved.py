@@ -4,15 +4,18 @@ from dataclasses import dataclass
 
 from sdxl_operator import naming
 from sdxl_operator.api.profile import ProfileSpec
-from sdxl_operator.api.service import CompileMode, ServiceSpec
+from sdxl_operator.api.service import CompileMode, Placement, ServiceSpec
 from sdxl_operator.naming import Object
 from sdxl_operator.plan.weights import Weights, of_adapters, of_model, of_refiner
 
 LIVE_FIELDS = ("replicas", "suspend", "expose")
 """Fields that take effect without a new pod template; the others make a new revision."""
 
-NOT_IN_PODS = (("model", "retention"), ("tuneBank", "retention"), ("compile", "resources"))
+NOT_IN_PODS = (("model", "retention"), ("tuneBank", "retention"), ("compile", "borrow"))
 """Fields further down that change no pod."""
+
+ONLY_WHERE_PODS_COMPILE = ("placement", "resources")
+"""Fields of spec.compile that change a pod only where replicas compile before they serve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,9 @@ class Resolved:
         content["rollout"] = {"drainTimeoutSeconds": self.spec.rollout.drain_timeout_seconds}
         for part, field in NOT_IN_PODS:
             content.get(part, {}).pop(field, None)
+        if self.spec.compile.placement is not Placement.INIT_CONTAINER:
+            for field in ONLY_WHERE_PODS_COMPILE:
+                content.get("compile", {}).pop(field, None)
         tuning = content.get("compile", {}).pop("tuning", {})
         if minimum := tuning.get("minimumSpeedupPercent"):
             content["compile"]["tuning"] = {"minimumSpeedupPercent": minimum}

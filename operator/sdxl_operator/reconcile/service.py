@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 
 from sdxl_operator import naming
 from sdxl_operator.accept import Refusal, accept, measured
-from sdxl_operator.api.service import Accelerator
+from sdxl_operator.api.service import Accelerator, Placement
 from sdxl_operator.naming import Key, Object, Reason, Ref
 from sdxl_operator.plan import bank as plan_bank
 from sdxl_operator.plan import deployment, disruption, replica, revision, signing
 from sdxl_operator.plan import model as plan_model
 from sdxl_operator.plan import service as plan_service
+from sdxl_operator.plan.placement import Method, Placed
 from sdxl_operator.plan.resolved import Resolved
 from sdxl_operator.reconcile.children import FINAL, REFUSALS, apply_owned, is_owned, refusal_reason
 from sdxl_operator.reconcile.context import POLL, Context, Requeue
@@ -118,7 +119,10 @@ async def _prepare(wanted: Resolved, live: Resolved, context: Context) -> View:
         view = replace(view, models=tuple(seen), accepted=measured(live.spec, seen))
         wanted_bank = plan_bank.build(wanted)
         if wanted_bank is not None and view.accepted.holds:
-            view = replace(view, bank=await context.cluster.apply(wanted_bank))
+            bank = await context.cluster.apply(wanted_bank)
+            placed = Placed.of(bank.get("status") or {})
+            inside = placed.method is Method.INIT_CONTAINER or live.spec.compile.placement is Placement.INIT_CONTAINER
+            view = replace(view, bank=bank, lent=int(placed.lender == wanted.name), compiles_in_pods=inside)
     except FINAL as error:
         view = replace(view, accepted=Finding(False, Reason.CHILD_REFUSED, str(error), stalled=True))
     return view
@@ -138,7 +142,8 @@ async def _roll_out(
     target = frozen
     newer = False
     if digest:
-        fresh = revision.build(service, live, replica.template(live, digest), revision.next_number(revisions.stored))
+        template = replica.template(live, digest, view.compiles_in_pods)
+        fresh = revision.build(service, live, template, revision.next_number(revisions.stored))
         if frozen is not None:
             newer = fresh["data"]["template"] != frozen["data"]["template"]
         else:
@@ -155,7 +160,9 @@ async def _roll_out(
             await apply_owned(context.cluster, _own_fields(target), service)
         for child in (plan_service.build(service, wanted), disruption.build(service, wanted)):
             await apply_owned(context.cluster, child, service)
-        live_deployment = await apply_owned(context.cluster, deployment.build(service, wanted, running), service)
+        live_deployment = await apply_owned(
+            context.cluster, deployment.build(service, wanted, running, view.lent), service
+        )
     except REFUSALS as error:
         return replace(view, trouble=Finding(False, refusal_reason(error), str(error), stalled=True))
     return replace(view, deployment=live_deployment)
@@ -169,7 +176,7 @@ def _same(fresh: Object, stored: Sequence[Object]) -> Object | None:
 def _is_prepared(service: Resolved, view: View) -> bool:
     if not all(model_status.is_present(item.status) for item in view.models):
         return False
-    if service.bank_name is None:
+    if service.bank_name is None or view.compiles_in_pods:
         return True
     status = (view.bank or {}).get("status") or {}
     return set(service.bucket_keys) <= bank_status.finished_keys(status)

@@ -17,6 +17,7 @@ class User:
 
     name: str
     spec: ServiceSpec
+    status: Mapping[str, Any]
 
 
 async def users_of_model(cluster: Cluster, metadata: Mapping[str, Any]) -> tuple[list[User], list[str]]:
@@ -50,7 +51,8 @@ async def _users_of(
         if name not in named(service.get("status") or {}) or service["metadata"].get("deletionTimestamp"):
             continue
         try:
-            users.append(User(service["metadata"]["name"], ServiceSpec.model_validate(service["spec"])))
+            spec = ServiceSpec.model_validate(service["spec"])
+            users.append(User(service["metadata"]["name"], spec, service.get("status") or {}))
         except ValidationError:
             continue  # its own turn says so in its status
     deployments = await cluster.list("apps/v1", "Deployment", namespace, {**naming.MANAGED, **labels})

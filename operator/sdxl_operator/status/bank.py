@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from sdxl_operator.naming import Condition, Object, Reason
+from sdxl_operator.status.buckets import LOADED
 from sdxl_operator.status.conditions import Finding, conditions
 from sdxl_operator.status.usage import Usage
 from sdxl_operator.status.work import Standing, Words
@@ -25,6 +26,17 @@ def finished_keys(status: Mapping[str, Any]) -> set[str]:
     return {entry["key"] for entry in status.get("entries") or [] if entry["state"] in FINISHED}
 
 
+def disputed(status: Mapping[str, Any], users: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The kept entries that replicas could not take, with the reason; `users` are the services' statuses."""
+    kept = {entry["key"]: entry.get("digest") for entry in status.get("entries") or [] if entry["state"] == "Kept"}
+    return {
+        row["key"]: row["entry"]
+        for user in users
+        for row in user.get("buckets") or []
+        if row.get("entry") not in (None, LOADED) and row.get("digest") and kept.get(row["key"]) == row["digest"]
+    }
+
+
 def entries_from(result: Mapping[str, Any]) -> list[Object]:
     """What the compile Job reported, as entries of status."""
     return [
@@ -40,7 +52,7 @@ def entries_from(result: Mapping[str, Any]) -> list[Object]:
 
 def without_other_identity(bank: Object, standing: Standing | None) -> Object:
     """The bank without what was measured under another identity: another driver or image made another bank of it."""
-    new = (standing.result or {}).get("identity") if standing else None
+    new = (standing.result or standing.found or {}).get("identity") if standing else None
     status = bank.get("status") or {}
     if new is None or status.get("identity") in (None, new):
         return bank
@@ -76,15 +88,20 @@ def build(
     usage: Usage,
     claim: str,
     now: datetime,
+    again: Mapping[str, str] | None = None,
 ) -> Object:
-    """The status; `standing` is None where every wanted bucket is there, or nobody wants any."""
+    """The status; `standing` is None where every wanted bucket is there, or nobody wants any.
+
+    `again` are the keys of entries that replicas could not take: they stay accepted until they were made again.
+    """
     previous = bank.get("status") or {}
-    result = standing.result if standing and standing.result else {}
+    result = (standing.result or standing.found or {}) if standing else {}
     entries = merged(
         previous.get("entries") or [], entries_from(result), wanted, str((progress or {}).get("bucket") or "") or None
     )
     done = {entry["key"] for entry in entries if entry["state"] in FINISHED}
-    finding = _finding(standing, progress, set(wanted) - done) if wanted else Finding(bool(done), Reason.UNUSED)
+    missing = set(wanted) - done | (again or {}).keys()
+    finding = _finding(standing, progress, missing) if wanted else Finding(bool(done), Reason.UNUSED)
     status: Object = {"claimName": claim, **usage.to_status(), "entries": entries}
     if identity := result.get("identity") or previous.get("identity"):
         status["identity"] = identity

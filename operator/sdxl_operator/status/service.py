@@ -7,7 +7,7 @@ from typing import Any
 
 from sdxl_operator.api.service import ServiceSpec
 from sdxl_operator.naming import REVISION_LABEL, Condition, Object, Reason
-from sdxl_operator.status.buckets import bucket_rows, cold_start
+from sdxl_operator.status.buckets import bucket_rows, cold_start, disputes
 from sdxl_operator.status.conditions import Finding, conditions, first_failing
 from sdxl_operator.status.pods import Observed, condition_of, ending, is_ready, is_running, waiting
 from sdxl_operator.status.weights import UsedModel, members, of_child, of_models
@@ -37,6 +37,10 @@ class View:
     """Pod name → what its /readyz says."""
     trouble: Finding | None = None
     """The API server refused a child."""
+    compiles_in_pods: bool = False
+    """Replicas fill the bank before they serve."""
+    lent: int = 0
+    """Replicas that are down so that a compile Job has their accelerators."""
 
     @property
     def wanted(self) -> int:
@@ -115,9 +119,22 @@ def _bank(view: View) -> Finding:
         return Finding(True, Reason.NOT_NEEDED) if view.accepted.holds else Finding(False, Reason.WAITING_FOR_BANK)
     entries = {entry["key"] for entry in _entries(view.bank) if entry["state"] in ("Kept", "Dropped")}
     if set(view.bucket_keys) <= entries:
-        return Finding(True, Reason.COMPILED)
+        return _taken_up(view)
+    if view.compiles_in_pods and view.wanted == 0:
+        return Finding(True, Reason.NOT_NEEDED, "replicas compile before they serve, and none is asked for")
     child = of_child(view.bank, Finding(False, Reason.WAITING_FOR_BANK))
     return Finding(False, Reason.WAITING_FOR_BANK, child.message) if child.holds else child
+
+
+def _taken_up(view: View) -> Finding:
+    """Whether the replicas run what the bank holds."""
+    found = disputes(view.bank, view.readiness)
+    if not found:
+        return Finding(True, Reason.COMPILED)
+    first = found[0]
+    more = f" ({len(found) - 1} more)" if len(found) > 1 else ""
+    text = f"replica {first.pod} runs {first.key} eagerly: {first.why}{more}; the bank is verified and made again"
+    return Finding(False, Reason(first.reason), text)
 
 
 def _entries(bank: Mapping[str, Any] | None) -> list[Object]:
@@ -129,11 +146,13 @@ def _available(view: View) -> Finding:
         return Finding(False, Reason.SUSPENDED)
     # NB: of a spec that is not accepted, the Deployment knows nothing
     wanted = view.wanted if view.deployment is None else int(view.deployment["spec"]["replicas"])
-    if view.deployment is not None and wanted == 0:
+    if view.deployment is not None and wanted == 0 and not view.lent:
         return Finding(True, Reason.SCALED_TO_ZERO)
     ready = len(view.ready_pods)
     if ready:
         return Finding(True, Reason.MINIMUM_AVAILABLE, f"{ready} of {wanted} replicas answer")
+    if view.lent and wanted == 0:
+        return Finding(False, Reason.ACCELERATOR_LENT, "the only replica is down to lend its accelerator")
     return Finding(False, Reason.REPLICAS_MISSING, f"0 of {wanted} replicas answer")
 
 
@@ -148,8 +167,10 @@ def _rollout(view: View) -> Finding:
     seen = int(status.get("observedGeneration", 0)) >= int(view.deployment["metadata"]["generation"])
     updated, ready = int(status.get("updatedReplicas", 0)), int(status.get("readyReplicas", 0))
     total = int(status.get("replicas", 0))
-    if seen and updated == ready == total == view.wanted and len(view.ready_pods) == view.wanted:
-        return Finding(True, Reason.ROLLED_OUT)
+    running = view.wanted - view.lent
+    if seen and updated == ready == total == running and len(view.ready_pods) == running:
+        text = f"{running} of {view.wanted} replicas run, the other one lends its accelerator to the compile Job"
+        return Finding(False, Reason.ACCELERATOR_LENT, text) if view.lent else Finding(True, Reason.ROLLED_OUT)
     return _why_not(view, f"{ready} of {view.wanted} replicas ready, {updated} updated")
 
 

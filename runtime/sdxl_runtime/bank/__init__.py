@@ -6,7 +6,7 @@ back. Layout: `<root>/<identity>/<bucket>/{manifest.json, unet.pt2, …}`, see d
 
 from sdxl_runtime.bank.identity import identify_main, identity
 from sdxl_runtime.bank.manifest import FORMAT, Manifest, ManifestError, State, file_records
-from sdxl_runtime.bank.store import Bank, Entry, Missing, Why, accepted_entry
+from sdxl_runtime.bank.store import Bank, Entry, Missing, Why, accepted_entry, manifest_path
 
 __all__ = [
     "FORMAT",
@@ -21,4 +21,5 @@ __all__ = [
     "file_records",
     "identify_main",
     "identity",
+    "manifest_path",
 ]

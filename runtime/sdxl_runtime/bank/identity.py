@@ -46,7 +46,7 @@ def identity(settings: Settings, device: Facts) -> tuple[str, dict[str, str]]:
 def identify_main(settings: Settings) -> int:
     """Print `{"identity": …, "fields": {…}}`; exit code 2 with the sentence where the settings do not fit."""
     try:
-        name, fields = identity(settings, open_device(settings.backend))
+        name, fields = identity(settings, open_device(settings))
     except (SettingsError, Failure) as error:
         print(json.dumps({"error": str(error)}), file=sys.stderr)
         return 2

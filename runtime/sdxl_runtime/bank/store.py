@@ -6,7 +6,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -40,7 +40,10 @@ class Missing:
     """There is no entry that may be loaded; `why` is a sentence."""
 
     why: str
-    reason: Why = Why.MISSING
+    reason: Why | None = Why.MISSING
+    """None where nobody asked for an entry."""
+    digest: str = ""
+    """The one that was accepted; empty where none was."""
 
 
 class Bank:
@@ -97,6 +100,11 @@ class Bank:
         return Entry(target, manifest, digest_of(content))
 
 
+def manifest_path(root: Path, identity: str, bucket: Bucket) -> Path:
+    """Where the manifest of a bucket's entry is, or would be."""
+    return root / identity / bucket.key / NAME
+
+
 def accepted_entry(
     root: Path | None,
     accepted_file: Path | None,
@@ -117,21 +125,26 @@ def accepted_entry(
         name, digests = str(accepted["identity"]), dict(accepted["digests"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         return Missing(f"{accepted_file} cannot be read: {error}", Why.CORRUPT)
+    digest = str(digests.get(bucket.key, ""))
     if name != identity:
-        return Missing(
-            f"the bank was made for identity {name}, this is {identity}{_explain(root / name, fields)}", Why.STALE
-        )
-    if bucket.key not in digests:
+        why = f"the bank was made for identity {name}, this is {identity}{_explain(root / name, fields)}"
+        return Missing(why, Why.STALE, digest)
+    if not digest:
         return Missing(f"the bank holds no kept entry for {bucket.key}")
     entry = _read(root / identity / bucket.key)
     if isinstance(entry, Missing):
-        return entry
-    if entry.digest != digests[bucket.key]:
-        return Missing(f"{bucket.key} has digest {entry.digest}, accepted is {digests[bucket.key]}", Why.STALE)
+        return replace(entry, digest=digest)
+    return _as_accepted(entry, identity, bucket, digest)
+
+
+def _as_accepted(entry: Entry, identity: str, bucket: Bucket, digest: str) -> Entry | Missing:
+    if entry.digest != digest:
+        return Missing(f"{bucket.key} has digest {entry.digest}, accepted is {digest}", Why.STALE, digest)
     if entry.manifest.state is not State.KEPT:
-        return Missing(f"{bucket.key} was dropped: {entry.manifest.why}")
+        return Missing(f"{bucket.key} was dropped: {entry.manifest.why}", Why.MISSING, digest)
     if entry.manifest.identity != identity or entry.manifest.bucket != bucket:
-        return Missing(f"{bucket.key} says it is {entry.manifest.bucket.key} of {entry.manifest.identity}", Why.CORRUPT)
+        why = f"{bucket.key} says it is {entry.manifest.bucket.key} of {entry.manifest.identity}"
+        return Missing(why, Why.CORRUPT, digest)
     return entry
 
 

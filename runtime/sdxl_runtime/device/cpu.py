@@ -17,7 +17,7 @@ import torch
 
 from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.device import Graph
-from sdxl_runtime.settings import Backend, Precision, SettingsError
+from sdxl_runtime.settings import Backend, Precision, Settings, SettingsError
 
 PACKAGE = "unet.pt2"
 
@@ -147,7 +147,7 @@ class _Signature(torch.nn.Module):
         return output[0]
 
 
-def open_device() -> CPUDevice:
+def open_device(_: Settings) -> CPUDevice:
     """The processor, with as many threads as the container may use."""
     torch.set_num_threads(thread_limit())
     return CPUDevice()
