@@ -1,7 +1,7 @@
 """A hub on loopback: a repository at one commit, by the APIs of Hugging Face and of ModelScope, with faults.
 
-As on the hubs, files in Git LFS are on another host, which no token may reach. It speaks HTTP 1.0: no connection outlives
-an answer.
+As on the hubs, files in Git LFS are on another host, which no token may reach. It speaks HTTP 1.0: no connection
+outlives an answer.
 """
 
 import hashlib
@@ -246,8 +246,7 @@ class _HubHandler(_Handler):
     def hugging_face(self, repository: str, revision: str, what: str) -> None:
         listing = what in ("revision", "tree")
         if not self.hub.may(self.headers) and not (self.hub.gated and listing):
-            code = "GatedRepo" if self.hub.gated else "RepoNotFound"
-            self.refuse(403 if "Authorization" in self.headers else 401, code)
+            self.deny()
         elif repository != REPOSITORY:
             self.refuse(404, "RepoNotFound")
         elif revision != self.hub.commit:
@@ -274,6 +273,17 @@ class _HubHandler(_Handler):
             self.end_headers()
         else:
             self.content(path)
+
+    def deny(self) -> None:
+        """What Hugging Face says to nobody, and to somebody whose token is not enough."""
+        known = "Authorization" in self.headers
+        if self.hub.gated:
+            self.refuse(403 if known else 401, "GatedRepo")
+        elif known:
+            invalid = {"X-Error-Message": "Invalid credentials in Authorization header"}
+            self.json({"error": f"no such token: {self.headers['Authorization']}"}, 401, invalid)
+        else:
+            self.refuse(401, "RepoNotFound")
 
     def refuse(self, status: int, code: str) -> None:
         said = self.headers.get("Authorization", "nobody")

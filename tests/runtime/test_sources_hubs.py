@@ -422,7 +422,7 @@ def test_a_source_that_names_no_repository_is_wrong_settings(target: Path, schem
 @EACH_HUB
 @pytest.mark.parametrize("revision", ["", "main", "v1.0.9", "C0FFEE" * 6 + "C0FF", COMMIT[:12]])
 def test_a_revision_that_can_move_is_wrong_settings(target: Path, scheme: str, revision: str) -> None:
-    with pytest.raises(SettingsError, match="SDXL_MODEL_REVISION is .* it must be a commit, 40 hex digits"):
+    with pytest.raises(SettingsError, match=r"SDXL_MODEL_REVISION is .* it must be a commit, 40 hex digits"):
         sources.fetch(settings_for(target, scheme, model_revision=revision), Progress())
 
 
@@ -444,7 +444,7 @@ def test_a_file_that_holds_no_token_is_wrong_settings_and_is_not_quoted(
 
 
 def test_a_token_that_cannot_be_read_is_wrong_settings(target: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="SDXL_MODEL_TOKEN_PATH is .* cannot be read"):
+    with pytest.raises(SettingsError, match=r"SDXL_MODEL_TOKEN_PATH is .* cannot be read"):
         sources.fetch(settings_for(target, "hf", model_token_path=tmp_path / "none"), Progress())
 
 
