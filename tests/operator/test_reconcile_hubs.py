@@ -2,9 +2,8 @@
 
 import json
 
-from sdxl_operator.naming import MODEL, Key, Object
+from sdxl_operator.naming import MODEL, Object
 from sdxl_operator.settings import OperatorSettings
-from tests.operator.builders import NAMESPACE
 from tests.operator.world import Life, variables
 
 COMMIT = "c0ffee" * 6 + "c0ff"
@@ -97,7 +96,6 @@ async def test_a_token_that_is_added_after_a_refusal_is_tried_at_once() -> None:
     name = life.cluster.named(MODEL)["metadata"]["name"]
     del life.world.outcome["fetch"]
     life.change(model=TOKEN)
-    life.enqueue(Key(MODEL, NAMESPACE, name))
     began = life.clock.now
     await life.until(life.is_ready, "ready")
     assert (life.clock.now - began).total_seconds() < 40
