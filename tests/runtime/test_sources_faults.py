@@ -264,3 +264,25 @@ def test_whatever_step_fails_the_next_run_ends_in_the_right_model(
         assert contents(place) == model
         points += 1
     assert points >= 6
+
+
+def test_a_writer_that_stood_still_and_was_taken_over_from_publishes_nothing(
+    hub: FakeHub, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken_over(path: Path, *_: object) -> None:
+        (target.parent / ".lock-it").write_text('{"token": "another"}')
+
+    monkeypatch.setattr("sdxl_runtime.sources.download.check", taken_over)
+    failed = failure(settings_for(target, "hf"))
+    assert failed.reason is Reason.BANK_LOCKED
+    assert ".lock-it" in failed.message
+    assert not target.exists()
+
+
+def test_a_writer_that_was_taken_over_from_stops_loading(
+    hub: FakeHub, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sdxl_runtime.sources.download.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("sdxl_runtime.lock.Held.mine", lambda held: hub.served[VAE] == 0)
+    assert failure(settings_for(target, "hf")).reason is Reason.BANK_LOCKED
+    assert hub.served[UNET] == 0

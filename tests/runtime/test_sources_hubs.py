@@ -14,7 +14,7 @@ from sdxl_runtime import sources
 from sdxl_runtime.layout import check, measure
 from sdxl_runtime.progress import Progress
 from sdxl_runtime.settings import ModelContent, Settings, SettingsError
-from sdxl_runtime.sources.download import RECORD
+from sdxl_runtime.sources.record import NAME as RECORD
 from sdxl_runtime.termination import Reason
 from tests.runtime.fakehub import COMMIT, LIST, REPOSITORY, FakeHub, Fault
 from tests.runtime.hub_world import OTHERS, SCHEMES, UNET, VAE, contents, failure, fetch, files_of, hub_of, settings_for

@@ -5,31 +5,28 @@ folder that is published holds a record of where it came from; a run that finds 
 it, asks no hub at all.
 """
 
-import json
 import logging
-import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx2
 
 from sdxl_runtime.layout import check
-from sdxl_runtime.lock import locked
+from sdxl_runtime.lock import Held, locked
 from sdxl_runtime.progress import Progress
 from sdxl_runtime.settings import Settings
-from sdxl_runtime.sources import volume
-from sdxl_runtime.sources.repository import Checksum, Hub, RemoteFile, Repository
+from sdxl_runtime.sources import record, volume
+from sdxl_runtime.sources.repository import Hub, RemoteFile
 from sdxl_runtime.sources.retrying import LIST, Patience, Transient, Tries
 from sdxl_runtime.sources.selection import Wanted, select
 from sdxl_runtime.sources.transfer import present_bytes, transfer
 from sdxl_runtime.termination import Failure, Reason
 
-RECORD = ".source.json"
-"""Beside the files: where they are from, and their sizes and checksums as the hub listed them."""
+LOOK_SECONDS = 5.0
+"""How often a writer sees whether it still is the one."""
 
 log = logging.getLogger(__name__)
 
@@ -41,30 +38,57 @@ def download(hubs: Sequence[Hub], settings: Settings, progress: Progress, patien
         Failure: classified, with what to do.
     """
     target, repository = settings.model_path, hubs[0].repository
-    with locked(volume.lock_of(target), f"fetch of {target.name}"):
+    with locked(volume.lock_of(target), f"fetch of {target.name}") as held:
         volume.sweep(target)
         progress.stage("Comparing")
-        if _is_published(target, repository, settings):
+        origin = record.Origin.of(repository, settings)
+        if record.is_published(target, origin):
             log.info("%s is there already, as its hub listed it", repository.source)
             return
         staging = volume.staging_of(target)
-        _begin(staging, repository, settings)
-        wanted = _load_with_any(hubs, settings, staging, progress, patience)
+        record.begin(staging, origin)
+        wanted = _load_with_any(hubs, settings, staging, Loader(progress, held, patience))
         _tidy(staging, wanted)
         check(staging, settings.model_variant, settings.model_content)
-        files = {name: asdict(file) for name, file in sorted(wanted.items())}
-        _write_record(staging, {**_identity(repository, settings), "files": files})
+        record.write(staging, origin, wanted)
+        _see_that_it_is_ours(held)
         volume.publish(staging, target)
 
 
-def _load_with_any(
-    hubs: Sequence[Hub], settings: Settings, staging: Path, progress: Progress, patience: Patience
-) -> Wanted:
+@dataclass(slots=True)
+class Loader:
+    """Loads files and counts their bytes, as long as the lock is held."""
+
+    progress: Progress
+    held: Held
+    patience: Patience
+    looked: float = field(default_factory=time.monotonic)
+
+    def load(self, client: httpx2.Client, hub: Hub, file: RemoteFile, target: Path, counted: bool = True) -> None:
+        """Bring one file; see `transfer`."""
+        transfer(client, hub, file, target, self.patience, self._count if counted else self._look)
+
+    def _count(self, count: int) -> None:
+        self.progress.add_bytes(count)
+        self._look(count)
+
+    def _look(self, count: int) -> None:
+        if time.monotonic() - self.looked >= LOOK_SECONDS:
+            self.looked = time.monotonic()
+            _see_that_it_is_ours(self.held)
+
+
+def _see_that_it_is_ours(held: Held) -> None:
+    if not held.mine():
+        raise Failure(Reason.BANK_LOCKED, f"another writer took {held.path.name} over while this one stood still")
+
+
+def _load_with_any(hubs: Sequence[Hub], settings: Settings, staging: Path, loader: Loader) -> Wanted:
     """Load with the first token that may; the failure that helps most is told if none may."""
     refusals: list[Failure] = []
     for hub in hubs:
         try:
-            return _load(hub, settings, staging, progress, patience)
+            return _load(hub, settings, staging, loader)
         except Failure as failure:
             if failure.reason not in (Reason.SOURCE_UNAUTHORIZED, Reason.SOURCE_NOT_FOUND):
                 raise
@@ -72,13 +96,14 @@ def _load_with_any(
     raise next((item for item in refusals if item.reason is Reason.SOURCE_UNAUTHORIZED), refusals[-1])
 
 
-def _load(hub: Hub, settings: Settings, staging: Path, progress: Progress, patience: Patience) -> Wanted:
+def _load(hub: Hub, settings: Settings, staging: Path, loader: Loader) -> Wanted:
+    progress = loader.progress
     progress.stage("Listing")
-    listed = _listing(hub, patience)
-    with _client(patience) as client:
+    listed = _listing(hub, loader.patience)
+    with _client(loader.patience) as client:
 
         def read(name: str, file: RemoteFile) -> Path:
-            transfer(client, hub, file, staging / name, patience, lambda count: None)
+            loader.load(client, hub, file, staging / name, counted=False)
             return staging / name
 
         wanted = select(hub.repository, listed, settings.model_variant, settings.model_content, read)
@@ -89,7 +114,7 @@ def _load(hub: Hub, settings: Settings, staging: Path, progress: Progress, patie
         progress.transfer(total, sum(present.values()))
         log.info("%d files of %d bytes, of which %d are there", len(wanted), total, sum(present.values()))
         for name, file in sorted(wanted.items(), key=lambda item: item[1].size):
-            transfer(client, hub, file, staging / name, patience, progress.add_bytes)
+            loader.load(client, hub, file, staging / name)
     return wanted
 
 
@@ -109,49 +134,6 @@ def _client(patience: Patience) -> Iterator[httpx2.Client]:
         yield client
 
 
-def _identity(repository: Repository, settings: Settings) -> dict[str, str]:
-    return {
-        "source": repository.source,
-        "revision": repository.revision,
-        "variant": settings.model_variant,
-        "content": settings.model_content.value,
-    }
-
-
-def _read_record(folder: Path) -> dict[str, Any]:
-    try:
-        record = json.loads((folder / RECORD).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
-def _is_published(target: Path, repository: Repository, settings: Settings) -> bool:
-    record = _read_record(target)
-    files = record.pop("files", None)
-    if not files or record != _identity(repository, settings):
-        return False
-    try:
-        listed = {name: RemoteFile(**{**item, "checksum": Checksum(item["checksum"])}) for name, item in files.items()}
-    except (TypeError, ValueError, KeyError, AttributeError):
-        return False
-    damaged = [name for name, file in listed.items() if not file.matches(target / name)]
-    if damaged:
-        log.warning("%s is damaged: %s; it is loaded anew", target, ", ".join(damaged[:12]))
-    return not damaged
-
-
-def _begin(staging: Path, repository: Repository, settings: Settings) -> None:
-    """Go on with what was staged of the same revision; anything else goes."""
-    identity = _identity(repository, settings)
-    record = _read_record(staging)
-    record.pop("files", None)
-    if record != identity:
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir()
-        _write_record(staging, identity)
-
-
 def _tidy(staging: Path, wanted: Wanted) -> None:
     """Remove what was read for the selection only, or loaded under other rules."""
     for path in sorted(staging.rglob("*"), reverse=True):
@@ -159,14 +141,5 @@ def _tidy(staging: Path, wanted: Wanted) -> None:
         if path.is_dir():
             if not any(path.iterdir()):
                 path.rmdir()
-        elif name not in wanted and name != RECORD:
+        elif name not in wanted and name != record.NAME:
             path.unlink()
-
-
-def _write_record(staging: Path, record: Mapping[str, Any]) -> None:
-    temporary = staging / f"{RECORD}.partial"
-    with temporary.open("w") as file:
-        json.dump(record, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(staging / RECORD)

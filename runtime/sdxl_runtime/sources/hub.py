@@ -26,7 +26,7 @@ from sdxl_runtime.sources.retrying import (
 )
 from sdxl_runtime.sources.tokens import read_tokens
 
-_AGENT = {"library_name": "sdxl-runtime", "library_version": __version__}
+_US = "sdxl-runtime"
 
 
 def fetch(settings: Settings, progress: Progress, patience: Patience = PATIENCE) -> None:
@@ -48,8 +48,8 @@ class HuggingFace:
         self.repository = repository
         self._timeout = patience.timeout
         self._endpoint = (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
-        self._api = HfApi(endpoint=self._endpoint, token=token, **_AGENT)
-        self._headers = build_hf_headers(token=token, **_AGENT)
+        self._api = HfApi(endpoint=self._endpoint, token=token, library_name=_US, library_version=__version__)
+        self._headers = build_hf_headers(token=token, library_name=_US, library_version=__version__)
 
     @property
     def authenticated(self) -> bool:
