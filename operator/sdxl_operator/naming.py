@@ -187,6 +187,10 @@ class Reason(StrEnum):
     MODEL_INVALID = "ModelInvalid"
     MODEL_MISSING = "ModelMissing"
     FETCH_FAILED = "FetchFailed"
+    SOURCE_NOT_FOUND = "SourceNotFound"
+    SOURCE_UNAUTHORIZED = "SourceUnauthorized"
+    SOURCE_UNAVAILABLE = "SourceUnavailable"
+    CHECKSUM_MISMATCH = "ChecksumMismatch"
     CLAIM_NOT_FOUND = "ClaimNotFound"
     SECRET_NOT_FOUND = "SecretNotFound"
     VOLUME_NOT_PROVISIONED = "VolumeNotProvisioned"
@@ -240,8 +244,12 @@ REASONS: Mapping[Reason, str] = {
     Reason.MODEL_INVALID: "The files are not what the runtime can load as that; the message names what is wrong.",
     Reason.MODEL_MISSING: "There is nothing at the path that a source of spec.model names.",
     Reason.FETCH_FAILED: "The fetch Job failed; it is tried again after a pause.",
+    Reason.SOURCE_NOT_FOUND: "The hub has no such repository, commit or file, or shows it only to a token that may.",
+    Reason.SOURCE_UNAUTHORIZED: "The hub asks for a token, or for another: accept the licence, set tokenSecretRef.",
+    Reason.SOURCE_UNAVAILABLE: "The hub does not answer as it should; what was loaded is kept, and it is tried again.",
+    Reason.CHECKSUM_MISMATCH: "A file is not what the hub lists, also when loaded anew; a mirror may be damaged.",
     Reason.CLAIM_NOT_FOUND: "The PersistentVolumeClaim that a volume names does not exist in this namespace.",
-    Reason.SECRET_NOT_FOUND: "A Secret that a replica mounts does not exist in this namespace; the message names it.",
+    Reason.SECRET_NOT_FOUND: "A Secret that a pod mounts, or its key, is not in this namespace; the message names it.",
     Reason.VOLUME_NOT_PROVISIONED: "The storage class refused the volume; the message is the provisioner's own.",
     Reason.VOLUME_PENDING: "The volume is being provisioned.",
     Reason.VOLUME_FULL: "No space is left on the volume; give it more, and the Job is tried again.",

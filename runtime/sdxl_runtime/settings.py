@@ -69,6 +69,10 @@ class Settings:
     """`sha256:…` as `fetch` measured it; empty: measured from the files."""
     model_source: str = ""
     """Where `fetch` takes the model from, e.g. `demo://shapes`."""
+    model_revision: str = ""
+    """The commit of a hub's repository that `fetch` takes."""
+    model_token_path: Path | None = None
+    """A file with a hub's token, or a folder of such files, which are tried one after the other; None: no token."""
     model_content: ModelContent = ModelContent.PIPELINE
     """Which layout `fetch` checks and measures."""
     model_variant: str = ""
@@ -150,6 +154,8 @@ class Settings:
             model_name=read.text("SDXL_MODEL_NAME", "sdxl"),
             model_digest=read.text("SDXL_MODEL_DIGEST", ""),
             model_source=read.text("SDXL_MODEL_SOURCE", ""),
+            model_revision=read.text("SDXL_MODEL_REVISION", ""),
+            model_token_path=read.path("SDXL_MODEL_TOKEN_PATH"),
             model_content=ModelContent(read.choice("SDXL_MODEL_CONTENT", ModelContent, ModelContent.PIPELINE)),
             model_variant=read.text("SDXL_MODEL_VARIANT", ""),
             buckets=read.buckets("SDXL_BUCKETS"),

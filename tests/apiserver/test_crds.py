@@ -13,6 +13,8 @@ from tests.apiserver.conftest import ApiServer, a_profile, a_service
 
 MODEL = {"source": "demo://shapes"}
 PIXEL = {"name": "pixel", "source": "demo://pixel"}
+COMMIT = "c0ffee" * 6 + "c0ff"
+HUB = {"source": "hf://stabilityai/stable-diffusion-xl-base-1.0", "revision": COMMIT}
 
 
 def with_adapters(*adapters: Object) -> Object:
@@ -69,6 +71,17 @@ def test_adapters_and_a_refiner_get_their_defaults(apiserver: ApiServer, namespa
     assert found["refiner"] == {**refiner, "startAtPercent": 80}
 
 
+def test_each_set_of_files_may_be_of_a_hub_with_a_token_of_its_own(apiserver: ApiServer, namespace: str) -> None:
+    pixel = {"name": "pixel", "source": "hf://nerijs/pixel-art-xl/Pixel Art XL.safetensors", "revision": COMMIT}
+    refiner = {"source": "modelscope://team/refiner_1.0/sub/folder", "revision": COMMIT}
+    token = {"tokenSecretRef": {"name": "hub-token"}}
+    model = {**HUB, **token, "adapters": [{**pixel, **token}], "refiner": {**refiner, **token}}
+    apiserver.apply(a_service(namespace, model=model))
+    found = stored(apiserver, namespace)["spec"]["model"]
+    assert [found["revision"], found["refiner"]["revision"], found["adapters"][0]["revision"]] == [COMMIT] * 3
+    assert found["tokenSecretRef"] == {"name": "hub-token", "key": "token"}
+
+
 def test_one_shape_may_be_there_once_for_each_length_of_prompts(apiserver: ApiServer, namespace: str) -> None:
     buckets = [{"width": 128, "height": 128, "promptTokens": tokens} for tokens in (77, 154, 231)]
     apiserver.apply(a_service(namespace, buckets=buckets))
@@ -103,8 +116,23 @@ def test_an_unknown_field_is_refused_by_strict_clients_and_pruned_for_others(
         ({"buckets": []}, "spec.buckets in body should have at least 1 items"),
         ({"buckets": [{"width": 128, "height": 128}, {"width": 128, "height": 128, "batch": 1}]}, "Duplicate value"),
         ({"buckets": [{"width": 130, "height": 128}]}, "should be a multiple of 8"),
-        ({"model": {"source": "s3://bucket/model"}}, "source is demo://shapes, or pvc://"),
+        (
+            {"model": {"source": "s3://bucket/model"}},
+            "source is demo://shapes, hf://<owner>/<repository>, modelscope://",
+        ),
         ({"model": {"source": "pvc://claim/../other"}}, "must not contain '..'"),
+        ({"model": {"source": "hf://stabilityai", "revision": COMMIT}}, "source is demo://shapes, hf://"),
+        ({"model": {"source": "hf://team/sdxl/../x", "revision": COMMIT}}, "must not contain '..'"),
+        ({"model": {"source": "hf://team/sdxl"}}, "revision is required with hf:// and modelscope://"),
+        ({"model": {"source": "modelscope://team/sdxl", "revision": ""}}, "revision is required with hf://"),
+        ({"model": {"source": "hf://team/sdxl", "revision": "main"}}, "revision is a commit, 40 hex digits"),
+        ({"model": {**MODEL, "revision": COMMIT}}, "the files of demo:// and pvc:// have none: leave it out"),
+        ({"model": {**MODEL, "tokenSecretRef": {"name": "hub"}}}, "tokenSecretRef is for hf:// and modelscope://"),
+        ({"model": {**HUB, "tokenSecretRef": {"name": "hub", "key": "a b"}}}, "spec.model.tokenSecretRef.key"),
+        (with_adapters({**PIXEL, "source": "hf://team/pixel"}), "revision is required with hf://"),
+        (with_adapters({**PIXEL, "revision": COMMIT}), "have none: leave it out"),
+        (with_refiner(source="modelscope://team/refiner"), "revision is required with hf://"),
+        (with_refiner(tokenSecretRef={"name": "hub"}), "tokenSecretRef is for hf:// and modelscope://"),
         ({"server": {"env": [{"name": "LD_PRELOAD", "value": "x"}]}}, "remove it from env"),
         ({"server": {"env": [{"name": "ASCEND_RT_VISIBLE_DEVICES"}]}}, "remove it from env"),
         ({"server": {"resources": {"limits": {"nvidia.com/gpu": 1}}}}, "accelerators come from spec.accelerator"),
@@ -115,10 +143,10 @@ def test_an_unknown_field_is_refused_by_strict_clients_and_pruned_for_others(
         ({"replicas": -1}, "should be greater than or equal to 0"),
         (with_adapters(PIXEL, {**PIXEL, "source": "pvc://loras"}), "Duplicate value"),
         (with_adapters({**PIXEL, "name": "Pixel Art"}), "spec.model.adapters[0].name"),
-        (with_adapters({**PIXEL, "source": "demo://shapes"}), "source is demo://pixel, or pvc://"),
+        (with_adapters({**PIXEL, "source": "demo://shapes"}), "source is demo://pixel, hf://"),
         (with_adapters({**PIXEL, "source": "pvc://loras/../x"}), "must not contain '..'"),
         (with_adapters({**PIXEL, "maximumRank": 513}), "should be less than or equal to 512"),
-        (with_refiner(source="demo://shapes"), "source is demo://shapes-refiner, or pvc://"),
+        (with_refiner(source="demo://shapes"), "source is demo://shapes-refiner, hf://"),
         (with_refiner(startAtPercent=49), "should be greater than or equal to 50"),
         (with_refiner(startAtPercent=100), "should be less than or equal to 99"),
         ({"buckets": [{"width": 128, "height": 128, "promptTokens": 100}]}, 'supported values: "77", "154", "231"'),

@@ -12,18 +12,20 @@ from sdxl_operator.api import ProfileSpec, ServiceSpec
 from sdxl_operator.api.profile import Backend as ProfileBackend
 from sdxl_operator.api.server import Scheduler
 from sdxl_operator.api.service import Precision as SpecPrecision
-from sdxl_operator.api.weights import ModelContent
+from sdxl_operator.api.weights import HUBS, ModelContent
 from sdxl_operator.naming import Object
 from sdxl_operator.plan import bank, model, pod, replica
 from sdxl_operator.plan.bank import Demand
 from sdxl_operator.plan.resolved import Resolved
 from sdxl_operator.plan.weights import Weights
 from sdxl_operator.runtime_client import INTERNAL_PORT
+from sdxl_runtime import sources
 from sdxl_runtime.__main__ import main
 from sdxl_runtime.bank import accepted_entry
 from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.protocol import SCHEDULERS
 from sdxl_runtime.settings import AdapterFile, Backend, CompileMode, Precision, Settings
+from sdxl_runtime.sources.repository import Repository
 
 CONTRACT = (Path(__file__).parents[2] / "docs" / "contract.md").read_text()
 DIGEST = "sha256:" + "ab" * 32
@@ -185,6 +187,38 @@ def test_fetch_writes_where_the_others_read() -> None:
     assert settings_of(fetch_container()).model_path == settings_of(serve_container()).model_path
     assert settings_of(fetch_container()).model_source == "demo://shapes"
     assert settings_of(fetch_container()).model_content == ModelContent.PIPELINE
+
+
+HUB = {"source": "hf://team/sdxl", "revision": "c0ffee" * 6 + "c0ff", "tokenSecretRef": {"name": "hub-token"}}
+
+
+def test_fetch_reads_the_repository_of_a_hub_its_commit_and_where_the_tokens_are() -> None:
+    service = resolved(model={**HUB, "variant": "fp16"})
+    demand = model.Demand.of(service.model.name, [service.spec])
+    mirror = {"HF_ENDPOINT": "https://mirror"}
+    own = owned("SDXLModel", service.model.name, service.model.spec)
+    container = model.fetch_job(own, "runtime:1", "Always", demand, mirror)["spec"]["template"]["spec"]["containers"][0]
+    found = settings_of(container)
+    assert Repository.of(found) == Repository(HUB["source"], "team/sdxl", "", HUB["revision"])
+    assert found.model_variant == "fp16"
+    assert found.model_path == Path("/models") / service.model.name
+    mounts = {item["mountPath"]: item for item in container["volumeMounts"]}
+    assert mounts[str(found.model_token_path)]["readOnly"]
+    assert {"name": "HF_ENDPOINT", "value": "https://mirror"} in container["env"]
+
+
+def test_the_schemes_of_both_sides_are_the_same() -> None:
+    assert tuple(f"{scheme}://" for scheme in sources.HUBS) == HUBS
+    message = str(ServiceSpec.model_json_schema())
+    assert [scheme for scheme in sources.SOURCES if f"{scheme}://" not in message] == []
+
+
+def test_no_pod_but_the_fetch_jobs_has_the_token() -> None:
+    service = resolved(model={**HUB, "variant": "fp16"})
+    own_bank = owned("SDXLTuneBank", str(service.bank_name), service.bank or {})
+    own_model = owned("SDXLModel", service.model.name, service.model.spec)
+    job = bank.compile_job(own_bank, service.profile, Demand.of([service.spec]), own_model)
+    assert "hub-token" not in json.dumps([replica.template(service, DIGEST), job])
 
 
 def test_a_fetched_adapter_and_refiner_are_where_the_replica_looks_for_them() -> None:

@@ -57,6 +57,10 @@ PROFILE_SPEC: Object = {
     "environment": [{"name": "A", "value": "1"}],
     "allowedNamespaces": [NAMESPACE],
 }
+HUB: Object = {"source": "hf://team/sdxl", "revision": "a" * 40, "tokenSecretRef": {"name": "hub-token"}}
+OF_HUB: Object = {"model": HUB}
+REFINER_OF_HUB: Object = {"model": {"source": "demo://shapes", "refiner": HUB}}
+ADAPTER_OF_HUB: Object = {"model": {"source": "demo://shapes", "adapters": [{"name": "pixel", **HUB}]}}
 MODEL_SPEC: Object = {"source": "demo://shapes"}
 BANK_SPEC: Object = {
     "model": {"name": "shapes", "source": "demo://shapes"},
@@ -68,10 +72,16 @@ BANK_SPEC: Object = {
 }
 BASES = {SERVICE: SERVICE_SPEC, PROFILE: PROFILE_SPEC, MODEL: MODEL_SPEC, BANK: BANK_SPEC}
 
+HUB_FIELDS = ("revision", "tokenSecretRef.name", "tokenSecretRef.key")
+
 OTHER: dict[tuple[str, str], Any] = {
     (SERVICE, "model.source"): "pvc://weights/sdxl",
     (SERVICE, "model.refiner.source"): "pvc://weights/refiner",
     (SERVICE, "model.adapters[].source"): "pvc://weights/pixel",
+    (SERVICE, "model.revision"): "b" * 40,
+    (SERVICE, "model.refiner.revision"): "b" * 40,
+    (SERVICE, "model.adapters[].revision"): "b" * 40,
+    (MODEL, "revision"): "b" * 40,
     (SERVICE, "accelerator.profile"): "another",
     (SERVICE, "server.defaults.guidanceScale"): "7.5",
     (PROFILE, "resource.name"): "example.org/other",
@@ -84,6 +94,10 @@ OTHER: dict[tuple[str, str], Any] = {
 """Other values where one made from the type would not be a good one."""
 
 BESIDE: dict[tuple[str, str], Object] = {
+    **{(SERVICE, f"model.{name}"): OF_HUB for name in HUB_FIELDS},
+    **{(SERVICE, f"model.refiner.{name}"): REFINER_OF_HUB for name in HUB_FIELDS},
+    **{(SERVICE, f"model.adapters[].{name}"): ADAPTER_OF_HUB for name in HUB_FIELDS},
+    (MODEL, "revision"): {"source": "hf://team/sdxl", "revision": "a" * 40},
     (PROFILE, "environment[].fieldRef.fieldPath"): {"environment": [{"name": "A", "fieldRef": {"fieldPath": "x"}}]},
 }
 """What the base needs so that a field can be there at all."""
@@ -173,9 +187,9 @@ def of_service(spec: Object, profile: Object) -> Any:
 
 def _of_model(service: Resolved, weights: Weights) -> list[Any]:
     model = owner(MODEL, weights.name, weights.spec)
-    secrets = [secret.name for secret in service.spec.server.image_pull_secrets]
     usage = Usage.of(["studio"], [service.spec.model.retention], {}, NOW)
-    fetch = plan_model.fetch_job(model, "image", "Always", secrets)["spec"]
+    demand = plan_model.Demand.of(weights.name, [service.spec])
+    fetch = plan_model.fetch_job(model, "image", "Always", demand)["spec"]
     return [fetch, claim.build(model, naming.MODEL_LABEL, "model"), usage.to_status()]
 
 

@@ -14,6 +14,7 @@ from sdxl_operator.plan import claim, deployment, disruption, replica, revision,
 from sdxl_operator.plan import model as plan_model
 from sdxl_operator.plan import service as plan_service
 from sdxl_operator.plan.bank import Demand
+from sdxl_operator.plan.model import Demand as FetchDemand
 from sdxl_operator.plan.resolved import Resolved
 from sdxl_operator.plan.weights import Weights
 from tests.operator.builders import DIGEST, NAMESPACE, a_service, chart_profile, merged, owner, resolved
@@ -75,9 +76,16 @@ def compile_job(service: Resolved) -> Object:
     return plan_bank.compile_job(of_bank(service), service.profile, Demand.of([service.spec]), model)
 
 
-def fetch_job(weights: Weights) -> Object:
+def fetch_job(weights: Weights, demand: FetchDemand | None = None, **variables: str) -> Object:
     model = owner(MODEL, weights.name, weights.spec)
-    return plan_model.fetch_job(model, "example.org/fetch:1", "Always", ["registry"])
+    given = demand or FetchDemand(pull_secrets=("registry",))
+    return plan_model.fetch_job(model, "example.org/fetch:1", "Always", given, variables)
+
+
+def of_hub() -> Object:
+    """The fetch Job of a service's own token, behind an admin's proxy."""
+    service = resolved(OF_HUBS)
+    return fetch_job(service.model, FetchDemand.of(service.model.name, [service.spec]), **MIRROR)
 
 
 def a_revision(service: Resolved) -> Object:
@@ -117,6 +125,17 @@ FURTHER: Object = {
     },
     "auth": {"apiKeysSecretRef": {"name": "studio-keys"}},
 }
+COMMIT = "c0ffee" * 6 + "c0ff"
+OF_HUBS: Object = {
+    "model": {
+        "source": "hf://stabilityai/stable-diffusion-xl-base-1.0",
+        "revision": COMMIT,
+        "variant": "fp16",
+        "tokenSecretRef": {"name": "hub-token"},
+        "adapters": [{"name": "pixel", "source": "modelscope://team/loras/pixel.safetensors", "revision": COMMIT}],
+    }
+}
+MIRROR = {"HF_ENDPOINT": "https://hub.example", "HTTPS_PROXY": "http://proxy.example:3128"}
 SMALL = {"replicas": 2}
 SIZED = {"tuneBank": {"volume": {"size": "5Gi", "storageClassName": "fast", "accessModes": ["ReadWriteOnce"]}}}
 
@@ -132,6 +151,7 @@ PLANS: dict[str, Callable[[], Object | None]] = {
     "model": lambda: plan_model.build(NAMESPACE, resolved(FULL, on_host()).model),
     "model-adapter": lambda: plan_model.build(NAMESPACE, resolved(FURTHER).adapters[0]),
     "model-refiner": lambda: plan_model.build(NAMESPACE, resolved(FURTHER).weights[1]),
+    "model-of-hub": lambda: plan_model.build(NAMESPACE, resolved(OF_HUBS).model),
     "signing": lambda: signing.build(a_service(), "5ec7e7" * 4),
     "bank": lambda: plan_bank.build(resolved(FULL, on_host())),
     "claim": lambda: a_claim(resolved(SIZED)),
@@ -140,6 +160,7 @@ PLANS: dict[str, Callable[[], Object | None]] = {
     "fetch-job": lambda: fetch_job(resolved().model),
     "fetch-job-in-place": lambda: fetch_job(resolved(FULL, on_host()).model),
     "fetch-job-adapter": lambda: fetch_job(resolved(FURTHER).adapters[0]),
+    "fetch-job-of-hub": of_hub,
     "compile-job": lambda: compile_job(resolved()),
     "compile-job-ascend-910b-on-host": lambda: compile_job(resolved(FULL, on_host())),
     "accepted": lambda: accepted(resolved()),

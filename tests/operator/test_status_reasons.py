@@ -158,6 +158,37 @@ TABLE: list[tuple[str, Callable[[], Object], Reason, tuple[str, ...]]] = [
         R.MODEL_MISSING,
         ("/models/x is empty",),
     ),
+    *(
+        (
+            f"a fetch that says {reason.value}",
+            lambda reason=reason: of_fetch(  # type: ignore[misc]
+                a_job(FAILED), pod(ended(1, words(reason.value, "hf://a/b: so it is")), phase="Failed")
+            ),
+            reason,
+            ("hf://a/b: so it is", "tried 1 time,"),
+        )
+        for reason in (R.SOURCE_NOT_FOUND, R.SOURCE_UNAUTHORIZED, R.SOURCE_UNAVAILABLE, R.CHECKSUM_MISMATCH)
+    ),
+    (
+        "a token's Secret that is missing",
+        lambda: of_fetch(
+            a_job(),
+            waiting("ContainerCreating"),
+            pod_troubles={"pod-1": 'MountVolume.SetUp failed for volume "hub-tokens" : secret "hub" not found'},
+        ),
+        R.SECRET_NOT_FOUND,
+        ('volume "hub-tokens"', "make a Secret hub"),
+    ),
+    (
+        "a token's key that is missing",
+        lambda: of_fetch(
+            a_job(),
+            waiting("ContainerCreating"),
+            pod_troubles={"pod-1": "MountVolume.SetUp failed : references non-existent secret key: tokne"},
+        ),
+        R.SECRET_NOT_FOUND,
+        ("add the key tokne to the Secret",),
+    ),
     (
         "a fetch that fails for its own reason",
         lambda: of_fetch(a_job(FAILED), pod(ended(1, words("Internal", "oops")), phase="Failed")),

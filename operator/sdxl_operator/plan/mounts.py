@@ -2,16 +2,13 @@
 
 from sdxl_operator.naming import Object
 from sdxl_operator.plan import signing
-from sdxl_operator.plan.pod import claim_mounts
+from sdxl_operator.plan.pod import OWNER_AND_GROUP_READ, claim_mounts
 from sdxl_operator.plan.resolved import Resolved
 from sdxl_operator.plan.weights import claim_name
 
 ACCEPTED_PATH = "/etc/sdxl/accepted"
 KEYS_PATH = "/etc/sdxl/keys"
 SIGNING_PATH = "/etc/sdxl/signing"
-
-OWNER_AND_GROUP_READ = 0o440
-"""The pod's fsGroup is the group of a Secret's files, so that is how the runtime reads them."""
 
 
 COMPILED_PATH = "/etc/sdxl/compiled"

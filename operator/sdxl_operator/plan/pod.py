@@ -16,6 +16,9 @@ INTERNAL_PORT = 8001
 PUBLIC_PORT = 8000
 BANK_PATH = "/bank/tune-bank"
 
+OWNER_AND_GROUP_READ = 0o440
+"""The pod's fsGroup is the group of a Secret's files, so that is how the runtime reads them."""
+
 PORTS: list[Object] = [
     {"name": "http", "containerPort": PUBLIC_PORT, "protocol": "TCP"},
     {"name": "internal", "containerPort": INTERNAL_PORT, "protocol": "TCP"},

@@ -6,12 +6,17 @@ from sdxl_operator import naming
 from sdxl_operator.api.profile import ProfileSpec
 from sdxl_operator.api.service import CompileMode, Placement, ServiceSpec
 from sdxl_operator.naming import Object
-from sdxl_operator.plan.weights import Weights, of_adapters, of_model, of_refiner
+from sdxl_operator.plan.weights import Weights, of_adapters, of_model, of_refiner, of_spec
 
 LIVE_FIELDS = ("replicas", "suspend", "expose")
 """Fields that take effect without a new pod template; the others make a new revision."""
 
-NOT_IN_PODS = (("model", "retention"), ("tuneBank", "retention"), ("compile", "borrow"))
+NOT_IN_PODS = (
+    ("model", "retention"),
+    ("model", "tokenSecretRef"),
+    ("tuneBank", "retention"),
+    ("compile", "borrow"),
+)
 """Fields further down that change no pod."""
 
 ONLY_WHERE_PODS_COMPILE = ("placement", "resources")
@@ -51,7 +56,7 @@ class Resolved:
     @property
     def weights(self) -> tuple[Weights, ...]:
         """All that is fetched: the model, its refiner, the adapters."""
-        return (self.model, *filter(None, (self.refiner,)), *self.adapters)
+        return of_spec(self.spec)
 
     @property
     def bank(self) -> Object | None:
@@ -98,6 +103,8 @@ class Resolved:
         if self.spec.compile.placement is not Placement.INIT_CONTAINER:
             for field in ONLY_WHERE_PODS_COMPILE:
                 content.get("compile", {}).pop(field, None)
+        for item in (content["model"].get("refiner", {}), *content["model"].get("adapters", ())):
+            item.pop("tokenSecretRef", None)
         tuning = content.get("compile", {}).pop("tuning", {})
         if minimum := tuning.get("minimumSpeedupPercent"):
             content["compile"]["tuning"] = {"minimumSpeedupPercent": minimum}

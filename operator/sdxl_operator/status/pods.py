@@ -18,6 +18,10 @@ RUNTIME_REASONS = {
     "OutOfMemory": Reason.OUT_OF_MEMORY,
     "ModelInvalid": Reason.MODEL_INVALID,
     "ModelMissing": Reason.MODEL_MISSING,
+    "SourceNotFound": Reason.SOURCE_NOT_FOUND,
+    "SourceUnauthorized": Reason.SOURCE_UNAUTHORIZED,
+    "SourceUnavailable": Reason.SOURCE_UNAVAILABLE,
+    "ChecksumMismatch": Reason.CHECKSUM_MISMATCH,
     "BankLocked": Reason.BANK_LOCKED,
 }
 """The runtime's own reasons, docs/contract.md; any other keeps the caller's reason."""
@@ -176,6 +180,9 @@ def _not_started(pod: Mapping[str, Any], observed: Observed, memory_field: str) 
 def _refused_by_kubelet(pod: str, words: str) -> Finding:
     if secret := missing_secret(words):
         text = f"pod {pod}: {words}: make a Secret {secret} in this namespace, and the pod starts"
+        return Finding(False, Reason.SECRET_NOT_FOUND, text, stalled=True)
+    if key := re.search(r"references non-existent secret key: (\S+)", words):
+        text = f"pod {pod}: {words}: add the key {key[1]} to the Secret, or name another, and the pod starts"
         return Finding(False, Reason.SECRET_NOT_FOUND, text, stalled=True)
     return Finding(False, Reason.CONTAINER_NOT_STARTED, f"pod {pod}: {words}", stalled=True)
 
