@@ -5,8 +5,8 @@ import json
 from sdxl_operator import naming
 from sdxl_operator.naming import Object
 from sdxl_operator.plan import mounts, signing
+from sdxl_operator.plan.bank_environment import bank_environment
 from sdxl_operator.plan.pod import (
-    BANK_PATH,
     INTERNAL_PORT,
     PORTS,
     PUBLIC_PORT,
@@ -93,8 +93,9 @@ def _settings(service: Resolved, model_digest: str) -> dict[str, object]:
         "SDXL_INTERNAL_PORT": INTERNAL_PORT,
         "SDXL_SIGNING_KEY_PATH": f"{mounts.SIGNING_PATH}/{signing.KEY_FILE}",
     }
-    if service.bank_name is not None:
-        settings |= {"SDXL_BANK_PATH": BANK_PATH, "SDXL_BANK_ACCEPTED": f"{mounts.ACCEPTED_PATH}/accepted.json"}
+    if service.bank_name is not None and service.bank is not None:
+        settings |= bank_environment(service.bank_name, service.bank)
+        settings["SDXL_BANK_ACCEPTED"] = f"{mounts.ACCEPTED_PATH}/accepted.json"
     if spec.auth.api_keys_secret_ref is not None:
         settings["SDXL_API_KEYS_PATH"] = mounts.KEYS_PATH
     return settings | _further_weights(service)

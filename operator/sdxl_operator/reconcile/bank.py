@@ -1,4 +1,4 @@
-"""A turn for an SDXLTuneBank: its claim, its compile Job, the accepted digests, who uses it, and its end."""
+"""A turn for an SDXLTuneBank: its claim, its compile or import Job, the accepted digests, who uses it, and its end."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,11 +6,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from sdxl_operator import naming
+from sdxl_operator.accept import registry_refused
 from sdxl_operator.api.profile import ProfileSpec
 from sdxl_operator.naming import Key, Object, Reason, Ref
 from sdxl_operator.plan import bank as plan_bank
 from sdxl_operator.plan import claim as plan_claim
 from sdxl_operator.plan.bank import Demand
+from sdxl_operator.plan.bank_import import allowed_by, import_job
 from sdxl_operator.plan.weights import claim_name
 from sdxl_operator.reconcile.children import REFUSALS, apply_owned, refusal_reason
 from sdxl_operator.reconcile.context import POLL, SOON, Context, Requeue, until
@@ -24,11 +26,11 @@ from sdxl_operator.status.conditions import Finding
 from sdxl_operator.status.usage import Usage
 from sdxl_operator.status.work import Standing
 
-CONTENT = ("entries", "identity", "compileSeconds")
+CONTENT = ("entries", "identity", "compileSeconds", "stale")
 
 
 async def reconcile_bank(bank: Object, context: Context) -> Requeue | None:
-    """Compile what is wanted and not there, publish the accepted digests, and remove what nobody uses."""
+    """Compile or import what is wanted and not there, publish the accepted digests, and remove what nobody uses."""
     metadata, now = bank["metadata"], context.now()
     users, mounted = await users_of_bank(context.cluster, metadata)
     claim = claim_name(bank["spec"].get("volume") or {}, metadata["name"])
@@ -43,7 +45,7 @@ async def reconcile_bank(bank: Object, context: Context) -> Requeue | None:
         await context.cluster.delete(Ref.of(bank), metadata["uid"])
         return None
     demand = Demand.of([user.spec for user in users])
-    standing, progress = await _compile(bank, demand, context)
+    standing, progress = await _fill(bank, demand, context)
     bank = bank_status.without_other_identity(bank, standing)
     status = bank_status.build(bank, standing, progress, demand.keys, usage, claim, now)
     if status.get("identity"):
@@ -69,27 +71,32 @@ async def _without_lost_content(bank: Object, claim: str, context: Context) -> O
         return bank
     if any(name in (bank.get("status") or {}) for name in CONTENT):
         # a Job that ended tells of the claim that went
-        await stop_others(bank, "", naming.BANK_LABEL, bank_status.WORDS.component, context)
+        await stop_others(bank, "", naming.BANK_LABEL, bank_status.words(bank).component, context)
     return {
         **bank,
         "status": {name: value for name, value in (bank.get("status") or {}).items() if name not in CONTENT},
     }
 
 
-async def _compile(bank: Object, demand: Demand, context: Context) -> tuple[Standing | None, Object | None]:
-    """How the compile Job stands, None where none is needed, and what it says of its progress."""
+async def _fill(bank: Object, demand: Demand, context: Context) -> tuple[Standing | None, Object | None]:
+    """How the Job stands, None where none is needed, and what it says of its progress."""
+    words = bank_status.words(bank)
     if set(demand.keys) <= bank_status.finished_keys(bank.get("status") or {}):
         if not demand.keys:
-            await stop_others(bank, "", naming.BANK_LABEL, bank_status.WORDS.component, context)
+            await stop_others(bank, "", naming.BANK_LABEL, words.component, context)
         return None, None
     profile, model = await _profile(bank, context), await _model(bank, context)
     if isinstance(profile, Finding):
         return Standing(profile), None
     if isinstance(model, Finding):
         return Standing(model), None
-    job = plan_bank.compile_job(bank, profile, demand, model)
+    source = bank["spec"].get("from")
+    if source and allowed_by(source, profile.bank_registries) is None:
+        return Standing(registry_refused(source, bank["spec"]["profile"], profile.bank_registries)), None
+    build = import_job if source else plan_bank.compile_job
+    job = build(bank, profile, demand, model)
     claim = plan_claim.build(bank, naming.BANK_LABEL, "bank")
-    standing, pods = await run(bank, claim, job, naming.BANK_LABEL, bank_status.WORDS, context)
+    standing, pods = await run(bank, claim, job, naming.BANK_LABEL, words, context)
     said = await answers(context.runtime.progress, pods.pods)
     return standing, next(iter(said.values()), None)
 

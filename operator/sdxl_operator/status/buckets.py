@@ -6,7 +6,13 @@ from typing import Any
 from sdxl_operator.naming import Object
 from sdxl_operator.status.pods import condition_of, container_statuses, seconds_between
 
-STATES = {"Kept": "Compiled", "Dropped": "Compiled", "Compiling": "Compiling", "Pending": "Pending"}
+STATES = {
+    "Kept": "Compiled",
+    "Dropped": "Compiled",
+    "Compiling": "Compiling",
+    "Pending": "Pending",
+    "Missing": "Pending",  # until a replica serves it uncompiled
+}
 
 
 def bucket_rows(
@@ -32,7 +38,7 @@ def _row(
         row |= {"state": served["state"], "backend": served.get("backend")}
         row["why"] = served.get("why") or None
         row["millisecondsPerStep"] = _steady(served.get("millisecondsPerStep"), before)
-    elif entry and entry["state"] == "Dropped":
+    elif entry and entry["state"] in ("Dropped", "Missing"):
         row["why"] = entry.get("why")
     if entry and entry["state"] == "Kept":
         row["speedupPercent"] = entry.get("speedupPercent")

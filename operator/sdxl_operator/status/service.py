@@ -7,6 +7,7 @@ from typing import Any
 
 from sdxl_operator.api.service import ServiceSpec
 from sdxl_operator.naming import REVISION_LABEL, Condition, Object, Reason
+from sdxl_operator.status.bank import IMPORT_WORDS, finished_keys, shortcoming, words
 from sdxl_operator.status.buckets import bucket_rows, cold_start
 from sdxl_operator.status.conditions import Finding, conditions, first_failing
 from sdxl_operator.status.pods import Observed, condition_of, ending, is_ready, is_running, waiting
@@ -113,15 +114,12 @@ def _model(view: View) -> Finding:
 def _bank(view: View) -> Finding:
     if view.bank_name is None:
         return Finding(True, Reason.NOT_NEEDED) if view.accepted.holds else Finding(False, Reason.WAITING_FOR_BANK)
-    entries = {entry["key"] for entry in _entries(view.bank) if entry["state"] in ("Kept", "Dropped")}
-    if set(view.bucket_keys) <= entries:
-        return Finding(True, Reason.COMPILED)
+    status = (view.bank or {}).get("status") or {}
+    if view.bank is not None and set(view.bucket_keys) <= finished_keys(status):
+        good = Finding(True, Reason.IMPORTED if words(view.bank) is IMPORT_WORDS else Reason.COMPILED)
+        return shortcoming(status, view.bucket_keys) or good
     child = of_child(view.bank, Finding(False, Reason.WAITING_FOR_BANK))
     return Finding(False, Reason.WAITING_FOR_BANK, child.message) if child.holds else child
-
-
-def _entries(bank: Mapping[str, Any] | None) -> list[Object]:
-    return list(((bank or {}).get("status") or {}).get("entries") or [])
 
 
 def _available(view: View) -> Finding:
