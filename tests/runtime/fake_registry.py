@@ -23,7 +23,8 @@ class Fault:
     part: str
     """Of the path."""
     kind: str
-    """`status`; `cut`, the answer after some bytes; `drop`, the request unread; `hang`; `flip`, a bit of the answer."""
+    """`status`; `cut`, the answer after some bytes; `mute`, no answer; `drop`, the request unread; `hang`; `flip`, a bit
+    of the answer."""
     number: int = 0
     """The status, or after how many bytes it cuts."""
     times: int = 1
@@ -97,6 +98,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
         content, cut = body, None
+        if self.fault is not None and self.fault.kind == "mute":
+            self.close_connection = True
+            return
         if self.fault is not None and self.fault.kind == "flip" and body:
             content = bytes([body[0] ^ 1, *body[1:]])
         if self.fault is not None and self.fault.kind == "cut":

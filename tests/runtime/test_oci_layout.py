@@ -137,8 +137,10 @@ def test_every_blob_is_checked_when_it_is_read(tmp_path: Path, content: bytes) -
     path = name.path / "blobs" / digest_of(content).replace(":", "/")
     for position in range(0, len(content), max(len(content) // 40, 1)):
         path.write_bytes(bytes(byte ^ (index == position) for index, byte in enumerate(content)))
+        aside = tmp_path / str(position)
+        aside.mkdir()
         with reading(name, Access()) as source, pytest.raises(Failure) as failed:
-            taken(source, "v1", tmp_path / str(position) if not (tmp_path / str(position)).mkdir() else tmp_path)
+            taken(source, "v1", aside)
         assert failed.value.reason is Reason.ARTIFACT_INVALID
 
 

@@ -38,7 +38,7 @@ def export_command(settings: Settings, options: Options) -> int:
 
 
 def import_command(settings: Settings, options: Options) -> int:
-    """Bring a bank; in a pod, which has a termination log, with `/progress` on the internal port and a message there."""
+    """Bring a bank; in a pod, which has a termination log, with `/progress` and a message in that log."""
     progress, in_pod = Progress(), settings.termination_log.exists()
     log = settings.termination_log if in_pod else Path(os.devnull)
     with served(progress, settings.host, settings.internal_port) if in_pod else nullcontext():

@@ -1,5 +1,6 @@
 """Image layouts in one `.tar` file, whose bytes follow from its content: no times, no owners, one order."""
 
+import hashlib
 import os
 import secrets
 import tarfile
@@ -73,11 +74,11 @@ class NewArchive:
         if digest in self._digests:
             return
         self._digests.add(digest)
-        if isinstance(blob.content, bytes):
-            self._add(blob_path(digest), BytesIO(blob.content), size)
-        else:
-            with blob.content.open("rb") as file:
-                self._add(blob_path(digest), file, size)
+        with BytesIO(blob.content) if isinstance(blob.content, bytes) else blob.content.open("rb") as file:
+            hashing = _Hashing(file)
+            self._add(blob_path(digest), hashing, size)
+        if hashing.digest != digest:
+            raise invalid(f"{digest} of {size} bytes is damaged: its file holds other bytes")
 
     def publish(self, content: bytes, tag: str, artifact_type: str = "") -> None:
         """As `Target`."""
@@ -96,10 +97,27 @@ class NewArchive:
             self._partial.replace(self.place)
         self._partial.unlink(missing_ok=True)
 
-    def _add(self, name: str, file: IO[bytes], size: int) -> None:
+    def _add(self, name: str, file: "BytesIO | _Hashing", size: int) -> None:
         member = tarfile.TarInfo(name)
         member.size, member.mode = size, 0o644
-        self._tar.addfile(member, file)
+        self._tar.addfile(member, file)  # type: ignore[arg-type]  # it only reads
+
+
+class _Hashing:
+    """A file that is hashed while it is read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+
+    def read(self, count: int) -> bytes:
+        content = self._file.read(count)
+        self._hash.update(content)
+        return content
+
+    @property
+    def digest(self) -> str:
+        return f"sha256:{self._hash.hexdigest()}"
 
 
 def _flush(path: Path) -> None:

@@ -52,8 +52,8 @@ class LayoutName:
     digest: str = ""
 
     def __str__(self) -> str:
-        tag = f":{self.tag}" if self.tag else ""
-        return f"{LAYOUT}{self.path}{tag}{f'@{self.digest}' if self.digest else ''}"
+        place = f"{LAYOUT}{self.path}:{self.tag}" if self.tag else str(self.path)
+        return f"{place}{f'@{self.digest}' if self.digest else ''}"
 
     @property
     def is_archive(self) -> bool:
