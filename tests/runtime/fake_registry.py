@@ -23,8 +23,7 @@ class Fault:
     part: str
     """Of the path."""
     kind: str
-    """`status`; `cut`, the answer after some bytes; `mute`, no answer; `drop`, the request unread; `hang`; `flip`, a bit
-    of the answer."""
+    """`status`; `drop` the request, unread; `hang`; `mute`, no answer; `cut` the answer; `flip` a bit of it."""
     number: int = 0
     """The status, or after how many bytes it cuts."""
     times: int = 1

@@ -291,7 +291,15 @@ def assert_whole(root: Path, bank: Path) -> None:
         assert content(folder) == content(bank / IDENTITY / folder.name)
 
 
-OPERATIONS = [(os, "mkdir"), (os, "rename"), (os, "fsync"), (Path, "open"), (Path, "write_bytes"), (Path, "rename")]
+OPERATIONS = [
+    (os, "mkdir"),
+    (os, "rename"),
+    (os, "replace"),
+    (os, "fsync"),
+    (Path, "open"),
+    (Path, "write_bytes"),
+    (Path, "rename"),
+]
 CLEANING = [(shutil, "rmtree"), (Path, "unlink")]
 
 

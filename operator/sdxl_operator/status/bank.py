@@ -31,7 +31,7 @@ FINISHED = (*PRESENT, "Missing")
 
 def words(bank: Mapping[str, Any]) -> Words:
     """How the Job that fills a bank is spoken of."""
-    return IMPORT_WORDS if bank["spec"].get("from") else WORDS
+    return IMPORT_WORDS if (bank.get("spec") or {}).get("from") else WORDS
 
 
 def finished_keys(status: Mapping[str, Any]) -> set[str]:
