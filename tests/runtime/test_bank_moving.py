@@ -141,6 +141,28 @@ def test_of_several_identities_one_has_to_be_named(bank: Path, tmp_path: Path) -
     exported(bank, str(tmp_path / "l"), "--identity", other)
 
 
+def test_an_entry_in_the_folder_of_another_identity_is_not_exported(
+    bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (bank / IDENTITY).rename(bank / ("0" * 16))
+    assert main(["export", "--bank", str(bank), str(tmp_path / "l")]) == 1
+    assert "its own fields are of another identity" in capsys.readouterr().err
+
+
+def test_credentials_that_are_named_have_to_be_there(
+    bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    none = str(tmp_path / "none.json")
+    assert main(["export", "--bank", str(bank), "oci://host/bank", "--registry-config", none]) == 2
+    assert f"SDXL_REGISTRY_CONFIG is '{none}', which does not exist" in capsys.readouterr().err
+
+
+def test_a_target_has_a_tag_and_no_digest(bank: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = "oci://host/bank@sha256:" + "ab" * 32
+    assert main(["export", "--bank", str(bank), target]) == 2
+    assert "give a tag" in capsys.readouterr().err
+
+
 def test_a_damaged_bank_is_not_exported(bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (bank / IDENTITY / "128x128b1" / "unet.pt2").write_bytes(b"damaged")
     assert main(["export", "--bank", str(bank), str(tmp_path / "l.tar")]) == 1

@@ -50,7 +50,7 @@ class Explanation:
         lines += _indented(self.outside)
         lines += ["", f"read inside: identity {self.inside.identity}", *_indented(self.inside.fields)]
         for other in self.others:
-            lines += ["", f"{other.where}: identity {other.identity}, {_count(other.entries)}", f"  {self._why(other)}"]
+            lines += ["", f"{other.where}: identity {other.identity}{_count(other.entries)}", f"  {self._why(other)}"]
         return "\n".join(lines)
 
     def _why(self, other: Named) -> str:
@@ -86,4 +86,4 @@ def _indented(fields: Mapping[str, str]) -> list[str]:
 
 
 def _count(entries: int) -> str:
-    return "1 entry" if entries == 1 else f"{entries} entries"
+    return {0: "", 1: ", 1 entry"}.get(entries, f", {entries} entries")

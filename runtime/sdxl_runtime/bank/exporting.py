@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_runtime.bank.artifact import ARTIFACT_TYPE, pack
+from sdxl_runtime.bank.identity import name_of
 from sdxl_runtime.bank.store import Entry, Missing, entries, identities, verified
 from sdxl_runtime.oci.content import Blob, Target, digest_of
 from sdxl_runtime.settings import SettingsError
@@ -41,7 +42,7 @@ def export(
         Failure: `ArtifactInvalid`, an entry is damaged; what the target raises.
     """
     identity = _chosen(root, identity)
-    found = [_intact(folder) for folder in entries(root, identity) if not keys or folder.name in keys]
+    found = [_intact(folder, identity) for folder in entries(root, identity) if not keys or folder.name in keys]
     if missing := sorted(set(keys) - {entry.folder.name for entry in found}):
         there = ", ".join(folder.name for folder in entries(root, identity))
         raise SettingsError(f"the bank has no {', '.join(missing)} of {identity}; it has {there}")
@@ -67,8 +68,11 @@ def _chosen(root: Path, identity: str) -> str:
     return held[0]
 
 
-def _intact(folder: Path) -> Entry:
+def _intact(folder: Path, identity: str) -> Entry:
     found = verified(folder)
     if isinstance(found, Missing):
         raise Failure(Reason.ARTIFACT_INVALID, f"{found.why}; nothing was exported", folder.name)
+    if found.manifest.identity != identity or name_of(found.manifest.identity_fields) != identity:
+        text = f"{folder.name} is in the folder of {identity}, but its own fields are of another identity"
+        raise Failure(Reason.ARTIFACT_INVALID, f"{text}; nothing was exported", folder.name)
     return found

@@ -30,7 +30,7 @@ def export_command(settings: Settings, options: Options) -> int:
     root, name = bank_folder(settings, options), parse(options.target)
     if name.digest:
         raise SettingsError(f"the target {options.target!r} has a digest, which follows from the content; give a tag")
-    with writing(name, access(settings, options)) as target:
+    with writing(name, access(settings, options.registry_config, options.plain_http)) as target:
         done = export(root, options.identity, options.bucket, target, name.tag, _signer(name, options), _tell)
     where = replace(name, tag=done.tag, digest=done.digest)
     print(f"{where}\n{len(done.keys)} entries of {done.identity}, {size(done.bytes)}: {', '.join(done.keys)}")
@@ -56,7 +56,7 @@ def fill(settings: Settings, options: Options, progress: Progress) -> Mapping[st
     if not text:
         raise SettingsError("SDXL_BANK_FROM is empty; name the artefact by it or on the command line")
     name, root, check = parse(text), bank_folder(settings, options), _checker(settings, options)
-    with reading(name, access(settings, options)) as source:
+    with reading(name, access(settings, options.registry_config, options.plain_http)) as source:
         imported = bring(source, _reference(name), root, progress, check)
     message = report(imported, settings.buckets, settings.minimum_speedup_percent, fields_here(settings))
     print(_summary(imported, message))
@@ -71,7 +71,7 @@ def identity_in(text: str, settings: Settings) -> Contents:
         Failure: `ArtifactMissing`, `ArtifactInvalid`, or what the registry answers.
     """
     name = parse(text)
-    with reading(name, Access(settings.registry_config, settings.registry_plain_http)) as source:
+    with reading(name, access(settings)) as source:
         content = source.manifest(_reference(name))
         if content is None:
             raise Failure(Reason.ARTIFACT_MISSING, f"there is no artefact {text}")
@@ -99,11 +99,19 @@ def bank_folder(settings: Settings, options: Options) -> Path:
     return path
 
 
-def access(settings: Settings, options: Options) -> Access:
-    """How registries are reached; Docker's own file where no other is named."""
+def access(settings: Settings, config: Path | None = None, plain_http: bool = False) -> Access:
+    """How registries are reached; with the credentials in Docker's own file where no other is named.
+
+    Raises:
+        SettingsError: the file that is named does not exist.
+    """
+    named = config or settings.registry_config
+    if named is not None and not named.exists():
+        raise SettingsError(
+            f"SDXL_REGISTRY_CONFIG is {str(named)!r}, which does not exist; it must be a file or a folder"
+        )
     home = Path(os.environ.get("DOCKER_CONFIG") or Path("~/.docker").expanduser()) / "config.json"
-    config: Path = options.registry_config or settings.registry_config or home
-    return Access(config, options.plain_http or settings.registry_plain_http)
+    return Access(named or home, plain_http or settings.registry_plain_http)
 
 
 def _reference(name: Name) -> str:
