@@ -12,9 +12,9 @@ from sdxl_operator.plan.bank_environment import bank_path
 from sdxl_operator.plan.bank_import import allowed_by
 from sdxl_operator.plan.resolved import Resolved
 from sdxl_operator.status import bank as bank_status
-from tests.operator.builders import a_profile, owner, resolved
+from tests.operator.builders import a_profile, merged, owner, resolved
 from tests.operator.observations import FROM, IMPORTED_BANK, LATER, MISSING, USED
-from tests.operator.test_plan_golden import FULL, IMPORTING, import_job, merged, on_host, signed_and_plain
+from tests.operator.test_plan_golden import FULL, IMPORTING, import_job, on_host, signed_and_plain
 
 DIGEST = "sha256:" + "ab" * 32
 

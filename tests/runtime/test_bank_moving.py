@@ -363,8 +363,9 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, at: int, work: Callable[[], obj
 
 @pytest.mark.parametrize("raised", [Killed(), OSError(errno.ENOSPC, "No space left on device")], ids=["kill", "full"])
 def test_an_import_that_ends_between_any_two_file_operations_leaves_no_half_entry_and_is_finished_by_the_next(
-    bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: BaseException
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: BaseException
 ) -> None:
+    bank = filled(tmp_path / "small", BUCKETS[:2])
     source = Folder(layout(tmp_path, bank))
     other, at = tmp_path / "other", 1
     while interrupted(monkeypatch, at, lambda: bring(source, "", other, Progress()), raised):

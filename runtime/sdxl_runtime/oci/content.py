@@ -122,12 +122,12 @@ class Manifest:
             kind = item.get("mediaType", MANIFEST)
             layers = item["layers"]
             config = item["config"]
+            notes = {str(name): str(value) for name, value in (item.get("annotations") or {}).items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise invalid(f"the manifest cannot be read: {type(error).__name__}: {error}") from None
         if kind != MANIFEST or not isinstance(layers, list):
             raise invalid(f"the manifest is a {kind}; it must be an {MANIFEST}")
         found = Descriptor.from_json(config)
-        notes = {str(name): str(value) for name, value in (item.get("annotations") or {}).items()}
         return cls(
             descriptor=Descriptor.of(content, MANIFEST),
             content=content,

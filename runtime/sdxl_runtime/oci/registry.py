@@ -72,7 +72,8 @@ class Registry:
         url, expected = f"/blobs/{descriptor.digest}", frozenset({200, 206, 416})
         with self._session.stream("GET", url, expected, headers) as response, path.open("ab") as file:
             if response.status_code != 206 or not _starts_at(response, have):
-                file.truncate(0)  # it does not know ranges: everything comes once more
+                file.seek(0)
+                file.truncate()  # it does not know ranges: everything comes once more
             if response.status_code == 416:
                 raise Again(f"the registry has less than {have} bytes")
             for chunk in response.iter_raw():
