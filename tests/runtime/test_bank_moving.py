@@ -14,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from sdxl_runtime import compiling
 from sdxl_runtime.bank import Bank, Entry, Missing, accepted_entry
 from sdxl_runtime.bank.commands import main
 from sdxl_runtime.bank.exporting import export
@@ -21,12 +22,13 @@ from sdxl_runtime.bank.importing import bring
 from sdxl_runtime.bank.moving import fill
 from sdxl_runtime.bank.store import entries, verified
 from sdxl_runtime.buckets import Bucket
+from sdxl_runtime.compiling.result import Made
 from sdxl_runtime.lock import locked
 from sdxl_runtime.oci import Access, reading, writing
 from sdxl_runtime.oci.layout import Folder
 from sdxl_runtime.oci.names import LayoutName, parse
 from sdxl_runtime.progress import Progress
-from sdxl_runtime.settings import Backend, Settings
+from sdxl_runtime.settings import Backend, CompileMode, Settings
 from sdxl_runtime.termination import Failure, Reason
 from tests.runtime.banks import BUCKETS, FIELDS, FILES, IDENTITY, content, filled, publish
 from tests.runtime.fake_registry import FakeRegistry, served
@@ -288,6 +290,34 @@ def test_an_artefact_that_is_not_there_is_missing(tmp_path: Path, fake: FakeRegi
     with pytest.raises(Failure) as failed:
         job(tmp_path, f"oci://{fake.host}/bank:v1")
     assert failed.value.reason is Reason.ARTIFACT_MISSING
+
+
+def test_what_was_imported_is_not_compiled_again(
+    tmp_path: Path, fake: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Settings(
+        backend=Backend.SIMULATED,
+        compile_mode=CompileMode.AHEAD_OF_TIME,
+        buckets=BUCKETS,
+        bank_path=tmp_path / "first",
+        simulated_compile_seconds=0,
+    )
+    compiled = compiling.fill(here, Progress())
+    exported(tmp_path / "first", f"oci://{fake.host}/bank:v1")
+    source = f"oci://{fake.host}/bank:v1"
+    message = job(tmp_path, source, buckets=BUCKETS, compile_mode=CompileMode.AHEAD_OF_TIME)
+    assert message["entries"] == compiled["entries"]
+    assert "stale" not in message
+    monkeypatch.setattr(compiling, "SimulatedMaker", lambda seconds: NeverAsked())
+    again = compiling.fill(replace(here, bank_path=tmp_path / "other"), Progress())
+    assert again["entries"] == compiled["entries"]
+
+
+class NeverAsked:
+    """A maker that there is no work for."""
+
+    def make(self, bucket: Bucket, folder: Path, progress: Progress) -> Made:
+        raise AssertionError(f"{bucket.key} is compiled although it was imported")
 
 
 # Damage and interruptions.
