@@ -207,6 +207,17 @@ class Reason(StrEnum):
     COMPILING = "Compiling"
     COMPILE_FAILED = "CompileFailed"
     COMPILED = "Compiled"
+    BANK_NOT_FOUND = "BankNotFound"
+    BANK_DIFFERS = "BankDiffers"
+    REGISTRY_NOT_ALLOWED = "RegistryNotAllowed"
+    IMPORTING = "Importing"
+    IMPORT_FAILED = "ImportFailed"
+    IMPORTED = "Imported"
+    REGISTRY_UNAVAILABLE = "RegistryUnavailable"
+    REGISTRY_DENIED = "RegistryDenied"
+    ARTIFACT_MISSING = "ArtifactMissing"
+    ARTIFACT_INVALID = "ArtifactInvalid"
+    SIGNATURE_INVALID = "SignatureInvalid"
     MISSING = "Missing"
     STALE = "Stale"
     CORRUPT = "Corrupt"
@@ -264,9 +275,20 @@ REASONS: Mapping[Reason, str] = {
     Reason.COMPILING: "The compile Job is at work.",
     Reason.COMPILE_FAILED: "The compile Job failed; it is tried again after a pause.",
     Reason.COMPILED: "Every declared bucket was compiled, measured and compared.",
-    Reason.MISSING: "A replica does not find an entry of the bank; it runs the bucket eagerly, and it is made again.",
-    Reason.STALE: "An entry was made for another chip, driver or version than a replica has; it is made again.",
-    Reason.CORRUPT: "An entry of the bank is damaged; replicas run the bucket eagerly, and it is made again.",
+    Reason.BANK_NOT_FOUND: "spec.tuneBank.bankRef names no SDXLTuneBank of this namespace.",
+    Reason.BANK_DIFFERS: "The SDXLTuneBank that is named was made for something else; the message names the fields.",
+    Reason.REGISTRY_NOT_ALLOWED: "The AcceleratorProfile's bankRegistries leave out where tuneBank.from is.",
+    Reason.IMPORTING: "The import Job is at work.",
+    Reason.IMPORT_FAILED: "The import Job failed; it is tried again after a pause.",
+    Reason.IMPORTED: "Every declared bucket is in the imported bank.",
+    Reason.REGISTRY_UNAVAILABLE: "The registry does not answer, or with an error of its own; it is asked again.",
+    Reason.REGISTRY_DENIED: "The registry refuses; the message is its own. Pull Secrets are its credentials.",
+    Reason.ARTIFACT_MISSING: "There is no artefact at tuneBank.from.",
+    Reason.ARTIFACT_INVALID: "The artefact is damaged or no tune bank; the message says in what.",
+    Reason.SIGNATURE_INVALID: "The artefact is not signed by a key of the AcceleratorProfile's bankPublicKey.",
+    Reason.MISSING: "Declared buckets have no entry that replicas can find, and run uncompiled; the message says why.",
+    Reason.STALE: "The bank was made for another chip, driver or version, and is not loaded; the message has the fields.",
+    Reason.CORRUPT: "An entry of the bank is damaged; replicas run the bucket uncompiled, and it is made again.",
     Reason.NOT_NEEDED: "spec.compile.mode is Eager: nothing is compiled.",
     Reason.LOADING: "Replicas load the model and run every bucket once.",
     Reason.CRASHING: "A replica's container keeps ending; the message is its last word.",

@@ -109,6 +109,18 @@ class Settings:
     """Where `compile` leaves the digests of what it kept, and `serve` of the same pod finds them: accepted as well."""
     bank_accepted: Path | None = None
     """The file that lists the digests `serve` may load."""
+    bank_name: str = ""
+    """The SDXLTuneBank in use, named by what is known outside; empty: there is none."""
+    bank_spec: str = ""
+    """Its spec as JSON, which the name is a hash of."""
+    bank_from: str = ""
+    """The artefact that `bank import` imports, e.g. `oci://host/repository@sha256:…`."""
+    bank_public_key: str = ""
+    """Public keys in PEM, one of which must have signed what is imported; empty: no signature is asked for."""
+    registry_config: Path | None = None
+    """Credentials for registries: a file like Docker's config.json, or a folder of such files."""
+    registry_plain_http: bool = False
+    """Whether registries that are not on this machine may be asked without TLS."""
     queue_limit_seconds: float = 120
     """Admission ends where this much work waits."""
     request_timeout_seconds: float = 300
@@ -174,6 +186,12 @@ class Settings:
             bank_path=read.path("SDXL_BANK_PATH"),
             bank_accepted=read.path("SDXL_BANK_ACCEPTED"),
             bank_compiled=read.path("SDXL_BANK_COMPILED"),
+            bank_name=read.text("SDXL_BANK_NAME", ""),
+            bank_spec=read.text("SDXL_BANK_SPEC", ""),
+            bank_from=read.text("SDXL_BANK_FROM", ""),
+            bank_public_key=read.text("SDXL_BANK_PUBLIC_KEY", ""),
+            registry_config=read.path("SDXL_REGISTRY_CONFIG"),
+            registry_plain_http=read.flag("SDXL_REGISTRY_PLAIN_HTTP"),
             queue_limit_seconds=read.number("SDXL_QUEUE_LIMIT_SECONDS", 120),
             request_timeout_seconds=read.number("SDXL_REQUEST_TIMEOUT_SECONDS", 300),
             drain_timeout_seconds=read.number("SDXL_DRAIN_TIMEOUT_SECONDS", 420),

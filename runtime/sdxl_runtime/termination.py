@@ -1,4 +1,4 @@
-"""How `compile` and `fetch` end: one line of JSON in the termination log, an exit code, and a reason for a failure."""
+"""How Jobs end: one line of JSON in the termination log, an exit code, and a reason for a failure."""
 
 import errno
 import json
@@ -33,6 +33,11 @@ class Reason(StrEnum):
     SOURCE_UNAVAILABLE = "SourceUnavailable"
     CHECKSUM_MISMATCH = "ChecksumMismatch"
     BANK_LOCKED = "BankLocked"
+    REGISTRY_UNAVAILABLE = "RegistryUnavailable"
+    REGISTRY_DENIED = "RegistryDenied"
+    ARTIFACT_MISSING = "ArtifactMissing"
+    ARTIFACT_INVALID = "ArtifactInvalid"
+    SIGNATURE_INVALID = "SignatureInvalid"
     INVALID_SETTINGS = "InvalidSettings"
     INTERNAL = "Internal"
 

@@ -11,6 +11,8 @@ from sdxl_operator.api import KINDS
 from sdxl_operator.naming import Object
 from tests.apiserver.conftest import ApiServer, a_profile, a_service
 
+DIGEST = "sha256:" + "ab" * 32
+FROM = f"oci://registry.example:5000/team/bank@{DIGEST}"
 MODEL = {"source": "demo://shapes"}
 PIXEL = {"name": "pixel", "source": "demo://pixel"}
 COMMIT = "c0ffee" * 6 + "c0ff"
@@ -155,6 +157,13 @@ def test_an_unknown_field_is_refused_by_strict_clients_and_pruned_for_others(
         ({"server": {"topologySpread": [{"topologyKey": "zone"}, {"topologyKey": "zone"}]}}, "Duplicate value"),
         ({"server": {"topologySpread": [{"topologyKey": "zone", "maxSkew": 0}]}}, "greater than or equal to 1"),
         ({"auth": {"apiKeysSecretRef": {}}}, "spec.auth.apiKeysSecretRef.name"),
+        ({"tuneBank": {"from": "oci://registry.example/bank:v1"}}, "from names an artefact by its digest"),
+        ({"tuneBank": {"from": f"oci://h/a/../b@{DIGEST}"}}, "from names an artefact by its digest"),
+        ({"tuneBank": {"from": f"https://h/b@{DIGEST}"}}, "from names an artefact by its digest"),
+        ({"tuneBank": {"from": FROM, "bankRef": {"name": "b"}}}, "leave out volume and from, or bankRef"),
+        ({"tuneBank": {"volume": {"size": "1Gi"}, "bankRef": {"name": "b"}}}, "leave out volume and from, or bankRef"),
+        ({"tuneBank": {"from": FROM}, "compile": {"mode": "Eager"}}, "compile.mode Eager uses no bank"),
+        ({"tuneBank": {"bankRef": {"name": "b"}}, "compile": {"mode": "Eager"}}, "compile.mode Eager uses no bank"),
     ],
     ids=lambda value: value if isinstance(value, str) else next(iter(value)),
 )
@@ -175,6 +184,32 @@ def test_a_profile_variable_with_two_sources_is_refused(apiserver: ApiServer) ->
     environment = [{"name": "CARDS", "value": "0", "fieldRef": {"fieldPath": "metadata.name"}}]
     answer = apiserver.apply(a_profile("two-sources", environment=environment), check=False)
     assert "give exactly one of value and fieldRef" in answer
+
+
+@pytest.mark.parametrize("source", [FROM, f"oci://h/b:v1@{DIGEST}", f"oci://h.example/a/b-c_d.e@{DIGEST}"])
+def test_a_bank_may_come_from_an_artefact_by_its_digest(apiserver: ApiServer, namespace: str, source: str) -> None:
+    apiserver.apply(a_service(namespace, tuneBank={"from": source}))
+    assert stored(apiserver, namespace)["spec"]["tuneBank"] == {"from": source, "retention": "Retain"}
+
+
+def test_a_bank_may_be_named(apiserver: ApiServer, namespace: str) -> None:
+    apiserver.apply(a_service(namespace, tuneBank={"bankRef": {"name": "shared"}}))
+    assert stored(apiserver, namespace)["spec"]["tuneBank"]["bankRef"] == {"name": "shared"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"bankRegistries": ["https://registry.example"]}, "spec.bankRegistries[0]"),
+        ({"bankRegistries": ["registry.example/Team"]}, "spec.bankRegistries[0]"),
+        ({"bankRegistries": ["registry.example/"]}, "spec.bankRegistries[0]"),
+        ({"bankPublicKey": "a key"}, "bankPublicKey is in PEM"),
+    ],
+)
+def test_a_profile_that_says_nothing_useful_of_banks_is_refused(
+    apiserver: ApiServer, spec: Object, message: str
+) -> None:
+    assert message in apiserver.apply(a_profile("banks", **spec), check=False)
 
 
 def test_quantities_may_be_numbers_or_strings(apiserver: ApiServer, namespace: str) -> None:

@@ -20,6 +20,7 @@ from sdxl_operator.plan import claim, deployment, disruption, replica
 from sdxl_operator.plan import model as plan_model
 from sdxl_operator.plan import service as plan_service
 from sdxl_operator.plan.bank import Demand
+from sdxl_operator.plan.bank_import import import_job
 from sdxl_operator.plan.resolved import Resolved
 from sdxl_operator.plan.weights import Weights
 from sdxl_operator.status.usage import Usage
@@ -56,11 +57,14 @@ PROFILE_SPEC: Object = {
     "hostMounts": [{"hostPath": "/dev/card"}],
     "environment": [{"name": "A", "value": "1"}],
     "allowedNamespaces": [NAMESPACE],
+    "bankRegistries": ["registry.example"],
 }
 HUB: Object = {"source": "hf://team/sdxl", "revision": "a" * 40, "tokenSecretRef": {"name": "hub-token"}}
 OF_HUB: Object = {"model": HUB}
 REFINER_OF_HUB: Object = {"model": {"source": "demo://shapes", "refiner": HUB}}
 ADAPTER_OF_HUB: Object = {"model": {"source": "demo://shapes", "adapters": [{"name": "pixel", **HUB}]}}
+FROM = "oci://registry.example/bank@sha256:" + "ab" * 32
+IMPORTING: Object = {**SERVICE_SPEC, "tuneBank": {"from": FROM}}
 MODEL_SPEC: Object = {"source": "demo://shapes"}
 BANK_SPEC: Object = {
     "model": {"name": "shapes", "source": "demo://shapes"},
@@ -84,12 +88,16 @@ OTHER: dict[tuple[str, str], Any] = {
     (MODEL, "revision"): "b" * 40,
     (SERVICE, "accelerator.profile"): "another",
     (SERVICE, "server.defaults.guidanceScale"): "7.5",
+    (SERVICE, "tuneBank.from"): FROM,
     (PROFILE, "resource.name"): "example.org/other",
     (PROFILE, "hostMounts[].hostPath"): "/dev/other",
     (PROFILE, "allowedNamespaces[]"): "elsewhere",
+    (PROFILE, "bankRegistries[]"): "elsewhere.example",
+    (PROFILE, "bankPublicKey"): "-----BEGIN PUBLIC KEY-----",
     (MODEL, "source"): "pvc://weights/sdxl",
     (BANK, "model.source"): "pvc://weights/sdxl",
     (BANK, "profile"): "another",
+    (BANK, "from"): FROM,
 }
 """Other values where one made from the type would not be a good one."""
 
@@ -199,7 +207,8 @@ def _of_bank(service: Resolved) -> list[Any]:
     bank = owner(BANK, service.bank_name, service.bank)
     model = owner(MODEL, service.model.name, service.model.spec, {"digest": DIGEST})
     usage = Usage.of(["studio"], [service.spec.tune_bank.retention], {}, NOW)
-    job = plan_bank.compile_job(bank, service.profile, Demand.of([service.spec]), model)["spec"]
+    build = import_job if service.spec.tune_bank.from_ else plan_bank.compile_job
+    job = build(bank, service.profile, Demand.of([service.spec]), model)["spec"]
     return [job, claim.build(bank, naming.BANK_LABEL, "bank"), usage.to_status()]
 
 
@@ -233,7 +242,7 @@ async def outcome(kind: str, spec: Object) -> Any:
     if kind == SERVICE:
         return of_service(spec, PROFILE_SPEC)
     if kind == PROFILE:
-        return of_service(SERVICE_SPEC, spec)
+        return [of_service(SERVICE_SPEC, spec), of_service(IMPORTING, spec)]
     return await of_object(kind, spec)
 
 

@@ -10,6 +10,7 @@ import yaml
 from sdxl_operator import naming
 from sdxl_operator.naming import BANK, MODEL, Object
 from sdxl_operator.plan import bank as plan_bank
+from sdxl_operator.plan import bank_import as plan_import
 from sdxl_operator.plan import claim, deployment, disruption, replica, revision, signing
 from sdxl_operator.plan import model as plan_model
 from sdxl_operator.plan import service as plan_service
@@ -76,6 +77,11 @@ def compile_job(service: Resolved) -> Object:
     return plan_bank.compile_job(of_bank(service), service.profile, Demand.of([service.spec]), model)
 
 
+def import_job(service: Resolved) -> Object:
+    model = owner(MODEL, service.model.name, service.model.spec, {"digest": DIGEST})
+    return plan_import.import_job(of_bank(service), service.profile, Demand.of([service.spec]), model)
+
+
 def fetch_job(weights: Weights, demand: FetchDemand | None = None, **variables: str) -> Object:
     model = owner(MODEL, weights.name, weights.spec)
     given = demand or FetchDemand(pull_secrets=("registry",))
@@ -137,6 +143,16 @@ OF_HUBS: Object = {
 }
 MIRROR = {"HF_ENDPOINT": "https://hub.example", "HTTPS_PROXY": "http://proxy.example:3128"}
 SMALL = {"replicas": 2}
+FROM = "oci://registry.example/team/bank@sha256:" + "ab" * 32
+IMPORTING: Object = {"tuneBank": {"from": FROM}}
+
+
+def signed_and_plain() -> Object:
+    """The Ascend profile for hosts, which takes signed banks from a registry without TLS."""
+    more = {"bankRegistries": ["http://registry.example"], "bankPublicKey": "-----BEGIN PUBLIC KEY-----\n…"}
+    return {**on_host(), "spec": {**on_host()["spec"], **more}}
+
+
 SIZED = {"tuneBank": {"volume": {"size": "5Gi", "storageClassName": "fast", "accessModes": ["ReadWriteOnce"]}}}
 
 PLANS: dict[str, Callable[[], Object | None]] = {
@@ -164,6 +180,10 @@ PLANS: dict[str, Callable[[], Object | None]] = {
     "compile-job": lambda: compile_job(resolved()),
     "compile-job-ascend-910b-on-host": lambda: compile_job(resolved(FULL, on_host())),
     "accepted": lambda: accepted(resolved()),
+    "bank-imported": lambda: plan_bank.build(resolved(IMPORTING)),
+    "import-job": lambda: import_job(resolved(IMPORTING)),
+    "import-job-ascend-910b-on-host": lambda: import_job(resolved(merged(FULL, IMPORTING), signed_and_plain())),
+    "template-imported": lambda: template(resolved(IMPORTING)),
 }
 
 

@@ -275,6 +275,12 @@ class World:
         """Images of replicas that run and never become ready."""
         self.compiled: list[list[str]] = []
         """The buckets of each compile Job that ran to its end."""
+        self.imported: list[list[str]] = []
+        """The buckets that each import Job which ran to its end told of."""
+        self.artifact: set[str] = {"128x128b1"}
+        """The buckets of every artefact."""
+        self.stale = ""
+        """What an import Job says of an artefact for something else."""
         self._serial = 0
 
     def step(self) -> None:
@@ -303,13 +309,14 @@ class World:
         if pod["status"]["phase"] == "Pending":
             self._set(pod, "Running", {"running": {"startedAt": self.cluster.clock.text()}})
             return
-        args = pod["spec"]["containers"][0]["args"][0]
-        ended = self.outcome.get(args, self._success)(pod)
+        name = pod["spec"]["containers"][0]["name"]
+        ended = self.outcome.get(name, self._success)(pod)
         if ended is None:
             return
         failed = ended["exitCode"] != 0
-        if args == "compile" and not failed:
-            self.compiled.append(sorted(item["bucket"] for item in json.loads(ended["message"])["entries"]))
+        if name in ("compile", "import") and not failed:
+            told = self.compiled if name == "compile" else self.imported
+            told.append(sorted(item["bucket"] for item in json.loads(ended["message"])["entries"]))
         self._set(pod, "Failed" if failed else "Succeeded", {"terminated": ended})
         now = self.cluster.clock.text()
         condition = {"type": "Failed" if failed else "Complete", "status": "True", "lastTransitionTime": now}
@@ -332,7 +339,15 @@ class World:
                 for key in keys
             ]
             result = {"identity": self.identity, "entries": entries, "seconds": 3}
+            if "SDXL_BANK_FROM" in environment:
+                result["entries"] = [self._held(entry) for entry in entries]
+                result |= {"stale": self.stale} if self.stale else {}
         return {"exitCode": 0, "message": json.dumps(result), "finishedAt": self.cluster.clock.text()}
+
+    def _held(self, entry: Object) -> Object:
+        if entry["bucket"] in self.artifact:
+            return entry
+        return {"bucket": entry["bucket"], "state": "Missing", "why": "the artefact holds others"}
 
     def _deployment(self, deployment: Object) -> None:
         spec, template = deployment["spec"], digest(deployment["spec"]["template"])

@@ -14,7 +14,6 @@ USER_ID = 1000
 
 INTERNAL_PORT = 8001
 PUBLIC_PORT = 8000
-BANK_PATH = "/bank/tune-bank"
 
 OWNER_AND_GROUP_READ = 0o440
 """The pod's fsGroup is the group of a Secret's files, so that is how the runtime reads them."""
@@ -117,6 +116,12 @@ def on_accelerator(spec: Object, profile: ProfileSpec, count: int) -> Object:
         },
         "volumes": [*spec["volumes"], *host_volumes],
     }
+
+
+def beside_accelerator(spec: Object, profile: ProfileSpec) -> Object:
+    """The pod on the profile's nodes, with its environment: where a volume and a driver are, but without a card."""
+    without_card = {"resource": None, "host_mounts": [], "runtime_class_name": "", "scheduler_name": ""}
+    return on_accelerator(spec, profile.model_copy(update=without_card), 1)
 
 
 def requirements(*candidates: Requirements) -> Object:

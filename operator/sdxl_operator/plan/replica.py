@@ -6,8 +6,8 @@ from sdxl_operator import naming
 from sdxl_operator.naming import Object
 from sdxl_operator.plan import bank as plan_bank
 from sdxl_operator.plan import mounts, signing
+from sdxl_operator.plan.bank_environment import bank_environment
 from sdxl_operator.plan.pod import (
-    BANK_PATH,
     INTERNAL_PORT,
     PORTS,
     PUBLIC_PORT,
@@ -39,7 +39,7 @@ def template(service: Resolved, model_digest: str, compiles: bool = False) -> Ob
     volumes, mounted = mounts.of_replica(service)
     before: tuple[Object, ...] = ()
     settings = _settings(service, model_digest)
-    if compiles and service.bank is not None:
+    if compiles and service.bank is not None and not service.bank.get("from"):
         before = (_compile_container(service, model_digest, mounted),)
         volumes.append({"name": "compiled", "emptyDir": {}})
         mounted = [*mounted, {"name": "compiled", "mountPath": mounts.COMPILED_PATH, "readOnly": True}]
@@ -75,7 +75,10 @@ def template(service: Resolved, model_digest: str, compiles: bool = False) -> Ob
 def _compile_container(service: Resolved, model_digest: str, mounted: list[Object]) -> Object:
     spec = service.spec
     assert service.bank is not None
-    container = plan_bank.compile_container(service.bank, service.profile, spec.buckets, model_digest)
+    assert service.bank_name is not None
+    container = plan_bank.compile_container(
+        service.bank_name, service.bank, service.profile, spec.buckets, model_digest
+    )
     return {
         **container,
         "env": [*container["env"], *environment({"SDXL_BANK_COMPILED": COMPILED_FILE})],
@@ -118,8 +121,9 @@ def _settings(service: Resolved, model_digest: str) -> dict[str, object]:
         "SDXL_INTERNAL_PORT": INTERNAL_PORT,
         "SDXL_SIGNING_KEY_PATH": f"{mounts.SIGNING_PATH}/{signing.KEY_FILE}",
     }
-    if service.bank_name is not None:
-        settings |= {"SDXL_BANK_PATH": BANK_PATH, "SDXL_BANK_ACCEPTED": f"{mounts.ACCEPTED_PATH}/accepted.json"}
+    if service.bank_name is not None and service.bank is not None:
+        settings |= bank_environment(service.bank_name, service.bank)
+        settings["SDXL_BANK_ACCEPTED"] = f"{mounts.ACCEPTED_PATH}/accepted.json"
     if spec.auth.api_keys_secret_ref is not None:
         settings["SDXL_API_KEYS_PATH"] = mounts.KEYS_PATH
     return settings | _further_weights(service)

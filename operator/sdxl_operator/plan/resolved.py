@@ -31,11 +31,15 @@ class Resolved:
     name: str
     spec: ServiceSpec
     profile: ProfileSpec
+    named_bank: Object | None = None
+    """The SDXLTuneBank that tuneBank.bankRef names, as it was seen; None where there is none."""
 
     @property
     def compile_mode(self) -> str:
-        """Eager or AheadOfTime, `Auto` taken from the profile."""
-        mode = self.spec.compile.mode
+        """Eager or AheadOfTime, `Auto` taken from the profile, unless a bank is named."""
+        mode, use = self.spec.compile.mode, self.spec.tune_bank
+        if mode is CompileMode.AUTO and (use.bank_ref is not None or use.from_ is not None):
+            return CompileMode.AHEAD_OF_TIME.value
         return self.profile.recommended_compile_mode if mode is CompileMode.AUTO else mode.value
 
     @property
@@ -60,9 +64,17 @@ class Resolved:
 
     @property
     def bank(self) -> Object | None:
-        """The spec of the SDXLTuneBank, None where nothing is compiled; its name is a hash of it."""
+        """The spec of the SDXLTuneBank in use, None where there is none."""
         if self.compile_mode == CompileMode.EAGER:
             return None
+        if self.spec.tune_bank.bank_ref is not None:
+            return None if self.named_bank is None else dict(self.named_bank["spec"])
+        return self.own_bank
+
+    @property
+    def own_bank(self) -> Object:
+        """The spec of the SDXLTuneBank that is found or made for this service; its name is a hash of it."""
+        use = self.spec.tune_bank
         return {
             "model": {
                 "name": self.model.name,
@@ -77,14 +89,18 @@ class Resolved:
                 "mode": self.compile_mode,
                 "minimumSpeedupPercent": self.spec.compile.tuning.minimum_speedup_percent,
             },
-            "volume": self.spec.tune_bank.volume.model_dump(by_alias=True, exclude_none=True, mode="json"),
+            "volume": use.volume.model_dump(by_alias=True, exclude_none=True, mode="json"),
+            # only where it is there: every bank that is compiled keeps its name
+            **({} if use.from_ is None else {"from": use.from_}),
         }
 
     @property
     def bank_name(self) -> str | None:
-        """The SDXLTuneBank in use, None where nothing is compiled."""
-        bank = self.bank
-        return None if bank is None else naming.bank_name(bank)
+        """The SDXLTuneBank in use, None where there is none."""
+        if self.compile_mode == CompileMode.EAGER:
+            return None
+        named = self.spec.tune_bank.bank_ref
+        return naming.bank_name(self.own_bank) if named is None else named.name
 
     @property
     def bucket_keys(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sdxl_operator import naming
-from sdxl_operator.accept import Refusal, accept, measured
+from sdxl_operator.accept import Refusal, accept, bank_fits, measured
 from sdxl_operator.api.service import Accelerator, Placement
 from sdxl_operator.naming import Key, Object, Reason, Ref
 from sdxl_operator.plan import bank as plan_bank
@@ -20,7 +20,7 @@ from sdxl_operator.reconcile.publish import publish
 from sdxl_operator.status import bank as bank_status
 from sdxl_operator.status import model as model_status
 from sdxl_operator.status import service as service_status
-from sdxl_operator.status.conditions import Finding
+from sdxl_operator.status.conditions import Finding, first_failing
 from sdxl_operator.status.service import View
 from sdxl_operator.status.weights import UsedModel
 
@@ -42,6 +42,7 @@ async def reconcile_service(service: Object, context: Context) -> Requeue | None
         view = await _observe(service, _refused(service, verdict), context)
         await publish(service, service_status.build(service, view, context.now()), context)
         return Requeue(POLL * 20)
+    verdict = await _with_named_bank(verdict, context)
     # What a completed revision froze stays as it was, whatever became of its profile.
     frozen = revision.stored_for(verdict, revisions.stored)
     wanted = verdict if frozen is None else replace(verdict, profile=revision.stored_profile(frozen))
@@ -54,6 +55,14 @@ async def reconcile_service(service: Object, context: Context) -> Requeue | None
     await _complete(service, revisions, view, status, context)
     ready = next(item for item in status["conditions"] if item["type"] == naming.Condition.READY.value)
     return None if ready["status"] == "True" or wanted.spec.suspend else Requeue(POLL)
+
+
+async def _with_named_bank(service: Resolved, context: Context) -> Resolved:
+    named = service.spec.tune_bank.bank_ref
+    if named is None:
+        return service
+    ref = Ref(naming.API_VERSION, naming.BANK, service.namespace, named.name)
+    return replace(service, named_bank=await context.cluster.get(ref))
 
 
 def _frozen(service: Object, profiles: Sequence[Object], revisions: Revisions) -> Resolved | None:
@@ -116,16 +125,23 @@ async def _prepare(wanted: Resolved, live: Resolved, context: Context) -> View:
         for item in wanted.weights:
             live_model = await context.cluster.apply(plan_model.build(wanted.namespace, item))
             seen.append(UsedModel(item.use, live_model))
-        view = replace(view, models=tuple(seen), accepted=measured(live.spec, seen))
+        accepted = first_failing((measured(live.spec, seen), bank_fits(wanted)), Finding(True, Reason.ACCEPTED))
+        view = replace(view, models=tuple(seen), accepted=accepted, bank=wanted.named_bank)
         wanted_bank = plan_bank.build(wanted)
         if wanted_bank is not None and view.accepted.holds:
-            bank = await context.cluster.apply(wanted_bank)
-            placed = Placed.of(bank.get("status") or {})
-            inside = placed.method is Method.INIT_CONTAINER or live.spec.compile.placement is Placement.INIT_CONTAINER
-            view = replace(view, bank=bank, lent=int(placed.lender == wanted.name), compiles_in_pods=inside)
+            view = replace(view, bank=await context.cluster.apply(wanted_bank))
     except FINAL as error:
         view = replace(view, accepted=Finding(False, Reason.CHILD_REFUSED, str(error), stalled=True))
-    return view
+    return _placed(view, live)
+
+
+def _placed(view: View, live: Resolved) -> View:
+    """What the placement of the bank's compiling means for the replicas; an imported bank compiles nothing."""
+    if view.bank is None or view.bank["spec"].get("from"):
+        return view
+    placed = Placed.of(view.bank.get("status") or {})
+    inside = placed.method is Method.INIT_CONTAINER or live.spec.compile.placement is Placement.INIT_CONTAINER
+    return replace(view, lent=int(placed.lender == live.name), compiles_in_pods=inside)
 
 
 async def _roll_out(
@@ -148,7 +164,7 @@ async def _roll_out(
             newer = fresh["data"]["template"] != frozen["data"]["template"]
         else:
             target = _same(fresh, revisions.stored) or fresh
-    prepared = target is not None and _is_prepared(wanted, view)
+    prepared = target is not None and _is_prepared(wanted, view, revisions.running)
     running = target if prepared else revisions.running
     view = replace(view, newer_template=newer, updated_revision=target["metadata"]["name"] if target else None)
     if running is None:
@@ -173,12 +189,14 @@ def _same(fresh: Object, stored: Sequence[Object]) -> Object | None:
     return next((item for item in stored if item["metadata"]["name"] == name), None)
 
 
-def _is_prepared(service: Resolved, view: View) -> bool:
+def _is_prepared(service: Resolved, view: View, running: Object | None) -> bool:
     if not all(model_status.is_present(item.status) for item in view.models):
         return False
     if service.bank_name is None or view.compiles_in_pods:
         return True
     status = (view.bank or {}).get("status") or {}
+    if status.get("stale") and running is not None and running["data"]["uses"]["bank"] != service.bank_name:
+        return False  # what runs goes on: a bank that cannot be loaded is no reason to replace it
     return set(service.bucket_keys) <= bank_status.finished_keys(status)
 
 

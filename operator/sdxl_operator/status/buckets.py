@@ -10,7 +10,13 @@ from sdxl_operator.status.pods import condition_of, container_statuses, seconds_
 LOADED = "Loaded"
 """What the runtime says of an entry that it runs a bucket with."""
 
-STATES = {"Kept": "Compiled", "Dropped": "Compiled", "Compiling": "Compiling", "Pending": "Pending"}
+STATES = {
+    "Kept": "Compiled",
+    "Dropped": "Compiled",
+    "Compiling": "Compiling",
+    "Pending": "Pending",
+    "Missing": "Pending",  # until a replica serves it uncompiled
+}
 
 
 def bucket_rows(
@@ -72,7 +78,7 @@ def _row(
         row["millisecondsPerStep"] = _steady(served.get("millisecondsPerStep"), before)
         if entry and entry["state"] == "Kept":
             row |= {"entry": served.get("entry"), "digest": served.get("digest")}
-    elif entry and entry["state"] == "Dropped":
+    elif entry and entry["state"] in ("Dropped", "Missing"):
         row["why"] = entry.get("why")
     if entry and entry["state"] == "Kept":
         row["speedupPercent"] = entry.get("speedupPercent")

@@ -23,6 +23,11 @@ RUNTIME_REASONS = {
     "SourceUnavailable": Reason.SOURCE_UNAVAILABLE,
     "ChecksumMismatch": Reason.CHECKSUM_MISMATCH,
     "BankLocked": Reason.BANK_LOCKED,
+    "RegistryUnavailable": Reason.REGISTRY_UNAVAILABLE,
+    "RegistryDenied": Reason.REGISTRY_DENIED,
+    "ArtifactMissing": Reason.ARTIFACT_MISSING,
+    "ArtifactInvalid": Reason.ARTIFACT_INVALID,
+    "SignatureInvalid": Reason.SIGNATURE_INVALID,
 }
 """The runtime's own reasons, docs/contract.md; any other keeps the caller's reason."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from sdxl_operator.api.service import ServiceSpec
 from sdxl_operator.naming import REVISION_LABEL, Condition, Object, Reason
+from sdxl_operator.status.bank import IMPORT_WORDS, finished_keys, shortcoming, words
 from sdxl_operator.status.buckets import bucket_rows, cold_start, disputes
 from sdxl_operator.status.conditions import Finding, conditions, first_failing
 from sdxl_operator.status.pods import Observed, condition_of, ending, is_ready, is_running, waiting
@@ -117,28 +118,25 @@ def _model(view: View) -> Finding:
 def _bank(view: View) -> Finding:
     if view.bank_name is None:
         return Finding(True, Reason.NOT_NEEDED) if view.accepted.holds else Finding(False, Reason.WAITING_FOR_BANK)
-    entries = {entry["key"] for entry in _entries(view.bank) if entry["state"] in ("Kept", "Dropped")}
-    if set(view.bucket_keys) <= entries:
-        return _taken_up(view)
+    status = (view.bank or {}).get("status") or {}
+    if view.bank is not None and set(view.bucket_keys) <= finished_keys(status):
+        good = Finding(True, Reason.IMPORTED if words(view.bank) is IMPORT_WORDS else Reason.COMPILED)
+        return shortcoming(status, view.bucket_keys) or _disputed(view) or good
     if view.compiles_in_pods and view.wanted == 0:
         return Finding(True, Reason.NOT_NEEDED, "replicas compile before they serve, and none is asked for")
     child = of_child(view.bank, Finding(False, Reason.WAITING_FOR_BANK))
     return Finding(False, Reason.WAITING_FOR_BANK, child.message) if child.holds else child
 
 
-def _taken_up(view: View) -> Finding:
-    """Whether the replicas run what the bank holds."""
+def _disputed(view: View) -> Finding | None:
+    """What replicas could not take of what the bank holds."""
     found = disputes(view.bank, view.readiness)
     if not found:
-        return Finding(True, Reason.COMPILED)
+        return None
     first = found[0]
     more = f" ({len(found) - 1} more)" if len(found) > 1 else ""
     text = f"replica {first.pod} runs {first.key} eagerly: {first.why}{more}; the bank is verified and made again"
     return Finding(False, Reason(first.reason), text)
-
-
-def _entries(bank: Mapping[str, Any] | None) -> list[Object]:
-    return list(((bank or {}).get("status") or {}).get("entries") or [])
 
 
 def _available(view: View) -> Finding:

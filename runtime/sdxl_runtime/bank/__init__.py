@@ -1,7 +1,8 @@
 """The tune bank: what was compiled, for which chip and versions, how fast it measured, published whole or not at all.
 
 `identity` says what an artefact depends on, `manifest` what an entry holds, `store` how it gets onto the volume and
-back. Layout: `<root>/<identity>/<bucket>/{manifest.json, unet.pt2, …}`, see docs/contract.md. No torch here.
+back; `artifact`, `exporting` and `importing` move a bank, `commands` is `sdxl-runtime bank`.
+Layout: `<root>/<identity>/<bucket>/{manifest.json, unet.pt2, …}`, see docs/contract.md. No torch here.
 """
 
 from sdxl_runtime.bank.identity import identify_main, identity

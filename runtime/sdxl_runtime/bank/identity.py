@@ -39,8 +39,13 @@ def identity(settings: Settings, device: Facts) -> tuple[str, dict[str, str]]:
         "compileMode": settings.compile_mode.value,
         "precision": _precision(settings, device),
     }
-    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16], dict(sorted(fields.items()))
+    return name_of(fields), dict(sorted(fields.items()))
+
+
+def name_of(fields: Mapping[str, str]) -> str:
+    """The identity that follows from its fields."""
+    text = json.dumps(dict(fields), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def identify_main(settings: Settings) -> int:

@@ -28,7 +28,7 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A published entry whose files were verified."""
+    """A published entry; whoever reads one says whether its files were verified."""
 
     folder: Path
     manifest: Manifest
@@ -70,7 +70,7 @@ class Bank:
 
     def entry(self, bucket: Bucket) -> Entry | Missing:
         """What is published for a bucket, its files verified, whether kept or dropped."""
-        return _read(self.folder / bucket.key)
+        return verified(self.folder / bucket.key)
 
     @contextmanager
     def staging(self, bucket: Bucket) -> Iterator[Path]:
@@ -82,12 +82,13 @@ class Bank:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def publish(self, staging: Path, manifest: Manifest) -> Entry:
+    def publish(self, staging: Path, manifest: Manifest, content: bytes = b"") -> Entry:
         """Write the manifest beside the staged files and rename the folder to the bucket's name.
 
         A damaged or superseded entry of that name is moved aside first. `manifest.files` must be the staged ones.
+        `content` are the manifest's own bytes where it was made elsewhere: the digest is over them.
         """
-        content = manifest.to_bytes()
+        content = content or manifest.to_bytes()
         (staging / NAME).write_bytes(content)
         _flush(staging)
         target = self.folder / manifest.bucket.key
@@ -103,6 +104,42 @@ class Bank:
 def manifest_path(root: Path, identity: str, bucket: Bucket) -> Path:
     """Where the manifest of a bucket's entry is, or would be."""
     return root / identity / bucket.key / NAME
+
+
+def identities(root: Path) -> list[str]:
+    """What the bank on a volume holds entries for, sorted."""
+    return sorted({path.parent.parent.name for path in root.glob(f"[!.]*/[!.]*/{NAME}")})
+
+
+def entries(root: Path, identity: str) -> list[Path]:
+    """The folders of an identity's entries, sorted; staging is never among them."""
+    return sorted(path.parent for path in (root / identity).glob(f"[!.]*/{NAME}"))
+
+
+def recorded(folder: Path) -> Entry | Missing:
+    """What an entry's manifest says; its files are not read."""
+    try:
+        content = (folder / NAME).read_bytes()
+        return Entry(folder, Manifest.from_bytes(content), digest_of(content))
+    except FileNotFoundError:
+        return Missing(f"the bank has no {folder.name}")
+    except (OSError, ManifestError) as error:
+        return Missing(f"the manifest of {folder.name} cannot be read: {error}", Why.CORRUPT)
+
+
+def verified(folder: Path) -> Entry | Missing:
+    """What an entry's manifest says, if every file is the one it names."""
+    entry = recorded(folder)
+    if isinstance(entry, Missing):
+        return entry
+    for name, record in entry.manifest.files.items():
+        try:
+            found = file_record(folder / name)
+        except OSError as error:
+            return Missing(f"{folder.name}/{name} cannot be read: {error}", Why.CORRUPT)
+        if found != record:
+            return Missing(f"{folder.name}/{name} is damaged: its sha256 is not the manifest's", Why.CORRUPT)
+    return entry
 
 
 def accepted_entry(
@@ -131,7 +168,7 @@ def accepted_entry(
         return Missing(why, Why.STALE, digest)
     if not digest:
         return Missing(f"the bank holds no kept entry for {bucket.key}")
-    entry = _read(root / identity / bucket.key)
+    entry = verified(root / identity / bucket.key)
     if isinstance(entry, Missing):
         return replace(entry, digest=digest)
     return _as_accepted(entry, identity, bucket, digest)
@@ -149,31 +186,14 @@ def _as_accepted(entry: Entry, identity: str, bucket: Bucket, digest: str) -> En
 
 
 def _explain(other: Path, fields: Mapping[str, str] | None) -> str:
-    if fields is not None:
-        for path in sorted(other.glob(f"[!.]*/{NAME}")):
-            try:
-                return f": {differences(fields, Manifest.from_bytes(path.read_bytes()).identity_fields)}"
-            except (OSError, ManifestError):
-                continue
-    return ""
+    known = None if fields is None else fields_of(other.parent, other.name)
+    return "" if fields is None or known is None else f": {differences(fields, known)}"
 
 
-def _read(folder: Path) -> Entry | Missing:
-    try:
-        content = (folder / NAME).read_bytes()
-        manifest = Manifest.from_bytes(content)
-    except FileNotFoundError:
-        return Missing(f"the bank has no {folder.name}")
-    except (OSError, ManifestError) as error:
-        return Missing(f"the manifest of {folder.name} cannot be read: {error}", Why.CORRUPT)
-    for name, record in manifest.files.items():
-        try:
-            found = file_record(folder / name)
-        except OSError as error:
-            return Missing(f"{folder.name}/{name} cannot be read: {error}", Why.CORRUPT)
-        if found != record:
-            return Missing(f"{folder.name}/{name} is damaged: its sha256 is not the manifest's", Why.CORRUPT)
-    return Entry(folder, manifest, digest_of(content))
+def fields_of(root: Path, identity: str) -> Mapping[str, str] | None:
+    """The fields of an identity, from the first entry that can be read; None where there is none."""
+    found = (recorded(folder) for folder in entries(root, identity))
+    return next((entry.manifest.identity_fields for entry in found if isinstance(entry, Entry)), None)
 
 
 def _flush(folder: Path) -> None:
