@@ -38,6 +38,9 @@ USES_BANK_LABEL = f"{GROUP}/uses-bank"
 PROMPT_TOKENS = 77
 """The tokens of a bucket's longest prompt where nothing else is said; a bucket's name says only another number."""
 
+PAUSED_ANNOTATION = f"{GROUP}/paused"
+"""On an SDXLService, with the value `true`: nothing is applied for it."""
+
 MANAGED = {MANAGED_BY: FIELD_MANAGER}
 """The labels by which the watch selects what the operator made."""
 
@@ -79,6 +82,11 @@ def keys_of(obj: Mapping[str, Any]) -> tuple[Key, ...]:
     labels = metadata.get("labels") or {}
     owners = ((SERVICE, SERVICE_LABEL), (MODEL, MODEL_LABEL), (BANK, BANK_LABEL))
     return tuple(Key(kind, namespace, labels[label]) for kind, label in owners if label in labels)
+
+
+def is_paused(service: Mapping[str, Any]) -> bool:
+    """Whether somebody asked that nothing be applied for this service."""
+    return (service["metadata"].get("annotations") or {}).get(PAUSED_ANNOTATION) == "true"
 
 
 def uses_model_label(model: str) -> str:
@@ -212,6 +220,7 @@ class Reason(StrEnum):
     ROLLED_OUT = "RolledOut"
     SCALED_TO_ZERO = "ScaledToZero"
     SUSPENDED = "Suspended"
+    PAUSED = "Paused"
     NEWER_TEMPLATE = "NewerTemplate"
     UNUSED = "Unused"
 
@@ -260,6 +269,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.ROLLED_OUT: "All replicas are of the updated revision and ready.",
     Reason.SCALED_TO_ZERO: "No replica is asked for.",
     Reason.SUSPENDED: "spec.suspend is true.",
+    Reason.PAUSED: "The annotation sdxl.dev/paused is true: nothing is applied until it is removed.",
     Reason.NEWER_TEMPLATE: "This operator or profile would make other pods than the stored revision has.",
     Reason.UNUSED: "No service uses it.",
 }

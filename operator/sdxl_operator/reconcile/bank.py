@@ -42,7 +42,8 @@ async def reconcile_bank(bank: Object, context: Context) -> Requeue | None:
     if expiry is not None and expiry <= now:
         await context.cluster.delete(Ref.of(bank), metadata["uid"])
         return None
-    demand = Demand.of([user.spec for user in users])
+    known = {entry["key"] for entry in (bank.get("status") or {}).get("entries") or []}
+    demand = Demand.of([user.asks(known) for user in users])
     standing, progress = await _compile(bank, demand, context)
     bank = bank_status.without_other_identity(bank, standing)
     status = bank_status.build(bank, standing, progress, demand.keys, usage, claim, now)
