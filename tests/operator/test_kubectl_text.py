@@ -1,7 +1,9 @@
 """How `kubectl sdxl` shows things, where it connects, and how it calls kubectl."""
 
 import asyncio
+import importlib
 import sys
+import tomllib
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from sdxl_operator.kubectl.program import InstalledKubectl
 from sdxl_operator.kubectl.text import GREEN, PLAIN, RED, Style, duration, facts, since, table
 from sdxl_operator.kubectl.undo import applied
 from sdxl_operator.naming import Object
-from tests.operator.builders import NOW, a_service, at, resolved
+from tests.operator.builders import NOW, REPOSITORY, a_service, at, resolved
 
 
 @pytest.mark.parametrize(
@@ -169,6 +171,12 @@ def test_the_help_of_a_rollback_warns_of_gitops(capsys: pytest.CaptureFixture[st
         parser().parse_args(["rollback", "--help"])
     assert ROLLBACK in capsys.readouterr().out
     assert "with GitOps (Argo CD, Flux) the next sync" in ROLLBACK
+
+
+def test_the_program_is_installed_under_the_name_by_which_kubectl_finds_it() -> None:
+    scripts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["scripts"]
+    module, _, name = scripts["kubectl-sdxl"].partition(":")
+    assert getattr(importlib.import_module(module), name) is main
 
 
 def a_program(folder: Path, text: str) -> None:

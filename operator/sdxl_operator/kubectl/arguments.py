@@ -33,8 +33,13 @@ def parser() -> ArgumentParser:
     where = _connection()
 
     def command(name: str, run: Any, about: str, details: str = "") -> ArgumentParser:
-        parts = {"help": about, "description": details or f"{about[:1].upper()}{about[1:]}."}
-        sub = of_all.add_parser(name, parents=[where], formatter_class=RawDescriptionHelpFormatter, **parts)
+        sub = of_all.add_parser(
+            name,
+            help=about,
+            description=details or f"{about[:1].upper()}{about[1:]}.",
+            parents=[where],
+            formatter_class=RawDescriptionHelpFormatter,
+        )
         sub.set_defaults(run=run)
         return sub
 
