@@ -163,10 +163,10 @@ async def test_what_the_api_server_refuses_is_told_in_its_words(shell: Shell) ->
 
 
 async def test_a_plan_asks_kubectl_what_the_apply_would_make(shell: Shell) -> None:
-    await shell.plan({}, "--server-side", "--field-manager", "flux", "-n", "team")
+    await shell.plan({}, "--server-side", "--force-conflicts", "--field-manager", "flux", "-n", "team")
     (line,) = shell.kubectl.called
     assert line[:3] == ["apply", "--dry-run=server", "--output=json"]
-    assert {"--namespace=team", "--server-side", "--field-manager=flux"} <= set(line)
+    assert {"--namespace=team", "--server-side", "--force-conflicts", "--field-manager=flux"} <= set(line)
     await shell.plan({})
     assert not any(word.startswith(("--namespace", "--server-side")) for word in shell.kubectl.called[1])
 

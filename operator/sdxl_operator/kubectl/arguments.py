@@ -46,6 +46,7 @@ def parser() -> ArgumentParser:
     plan = command("plan", commands.plan, "what an edit would cost", PLAN)
     plan.add_argument("-f", "--filename", required=True, help="the edited manifests; - is standard input")
     plan.add_argument("--server-side", action="store_true", help="as `kubectl apply --server-side` would make it")
+    plan.add_argument("--force-conflicts", action="store_true", help="and as it would be made with that")
     plan.add_argument("--field-manager", default="kubectl", help="the field manager of that (kubectl)")
     status = command("status", commands.status, "how a service stands, on one screen")
     status.add_argument("name", help="the service")

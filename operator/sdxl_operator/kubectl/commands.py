@@ -115,6 +115,8 @@ async def _previewed(session: Session, known: reading.Known, spec: Mapping[str, 
 async def _as_applied(session: Session, options: Namespace) -> Sequence[Object]:
     """The services in the file as the API server would have them after `kubectl apply`, which changes nothing here."""
     server_side = ["--server-side", f"--field-manager={options.field_manager}"] if options.server_side else []
+    if options.server_side and options.force_conflicts:
+        server_side.append("--force-conflicts")
     # NB: only where it was asked for: kubectl refuses a namespace that differs from the file's
     namespace = [f"--namespace={options.namespace}"] if options.namespace else []
     line = ["apply", "--dry-run=server", "--output=json", *namespace, *server_side, f"--filename={options.filename}"]
