@@ -38,6 +38,9 @@ USES_BANK_LABEL = f"{GROUP}/uses-bank"
 PROMPT_TOKENS = 77
 """The tokens of a bucket's longest prompt where nothing else is said; a bucket's name says only another number."""
 
+PAUSED_ANNOTATION = f"{GROUP}/paused"
+"""On an SDXLService, with the value `true`: nothing is applied for it."""
+
 MANAGED = {MANAGED_BY: FIELD_MANAGER}
 """The labels by which the watch selects what the operator made."""
 
@@ -79,6 +82,11 @@ def keys_of(obj: Mapping[str, Any]) -> tuple[Key, ...]:
     labels = metadata.get("labels") or {}
     owners = ((SERVICE, SERVICE_LABEL), (MODEL, MODEL_LABEL), (BANK, BANK_LABEL))
     return tuple(Key(kind, namespace, labels[label]) for kind, label in owners if label in labels)
+
+
+def is_paused(service: Mapping[str, Any]) -> bool:
+    """Whether somebody asked that nothing be applied for this service."""
+    return (service["metadata"].get("annotations") or {}).get(PAUSED_ANNOTATION) == "true"
 
 
 def uses_model_label(model: str) -> str:
@@ -232,6 +240,7 @@ class Reason(StrEnum):
     ACCELERATOR_LENT = "AcceleratorLent"
     SCALED_TO_ZERO = "ScaledToZero"
     SUSPENDED = "Suspended"
+    PAUSED = "Paused"
     NEWER_TEMPLATE = "NewerTemplate"
     UNUSED = "Unused"
 
@@ -287,7 +296,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.ARTIFACT_INVALID: "The artefact is damaged or no tune bank; the message says in what.",
     Reason.SIGNATURE_INVALID: "The artefact is not signed by a key of the AcceleratorProfile's bankPublicKey.",
     Reason.MISSING: "Declared buckets have no entry that replicas can find, and run uncompiled; the message says why.",
-    Reason.STALE: "The bank was made for another chip, driver or version, and is not loaded; the message has the fields.",
+    Reason.STALE: "The bank was made for another chip, driver or version, and is not loaded; the message says which.",
     Reason.CORRUPT: "An entry of the bank is damaged; replicas run the bucket uncompiled, and it is made again.",
     Reason.NOT_NEEDED: "spec.compile.mode is Eager: nothing is compiled.",
     Reason.LOADING: "Replicas load the model and run every bucket once.",
@@ -300,6 +309,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.ACCELERATOR_LENT: "A replica is down to lend its accelerator to the compile Job, and comes back afterwards.",
     Reason.SCALED_TO_ZERO: "No replica is asked for.",
     Reason.SUSPENDED: "spec.suspend is true.",
+    Reason.PAUSED: "The annotation sdxl.dev/paused is true: nothing is applied until it is removed.",
     Reason.NEWER_TEMPLATE: "This operator or profile would make other pods than the stored revision has.",
     Reason.UNUSED: "No service uses it.",
 }

@@ -43,6 +43,7 @@ from tests.operator.observations import (
 )
 
 R = Reason
+PAUSED = Finding(True, R.PAUSED)
 LATE = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "RS has timed out"}
 QUOTA = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota: cards"}
 DEADLINE = {"type": "Failed", "reason": "DeadlineExceeded", "message": "Job was active longer than specified"}
@@ -471,10 +472,18 @@ TABLE: list[tuple[str, Callable[[], Object], Reason, tuple[str, ...]]] = [
     ("a suspended service serves nobody", lambda: on_zero({"suspend": True}, "Available"), R.SUSPENDED, ()),
     (
         "a newer profile",
-        lambda: of_service(a_view(newer_template=True), "UpdateAvailable"),
+        lambda: of_service(a_view(update="image: a → b"), "UpdateAvailable"),
         R.NEWER_TEMPLATE,
-        (),
+        ("image: a → b",),
     ),
+    ("a paused service that serves", lambda: of_service(a_view(paused=PAUSED)), R.PAUSED, ()),
+    (
+        "a paused service whose replica went",
+        lambda: of_service(a_view(paused=PAUSED, deployment=a_deployment(ready=0), observed=Observed([]))),
+        R.PAUSED,
+        ("nothing is applied", "0 of 1 replicas ready"),
+    ),
+    ("a paused service makes no progress", lambda: of_service(a_view(paused=PAUSED), "Progressing"), R.PAUSED, ()),
     (
         "a model that nobody uses",
         lambda: next(iter(of_model(Standing(model_status.unused()))["conditions"])),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sdxl_operator.cluster import Forbidden, Invalid, Objects, Unavailable
+from sdxl_operator.cluster import Conflict, Forbidden, Invalid, NotFound, Objects, Unavailable
 from sdxl_operator.naming import API_VERSION, PROFILE, SERVICE, Key, Object, Ref, bucket_key, digest, keys_of
 from sdxl_operator.reconcile import Context, SigningSecrets, reconcile
 from sdxl_operator.settings import OperatorSettings
@@ -51,6 +51,8 @@ class FakeCluster:
         self.changes: list[str] = []
         """Every write of anybody that changed an object."""
         self.recorded: list[tuple[str, str, str]] = []
+        self.patches: list[tuple[str, str]] = []
+        """(name, field manager) of every edit that a command made."""
         self.warnings: dict[tuple[str, str], str] = {}
         """(kind, name) → what an event says of it."""
         self.refuse: dict[str, Forbidden | Invalid] = {}
@@ -122,6 +124,16 @@ class FakeCluster:
             return
         with self._written(f"status {ref.kind} {ref.name}"):
             self._store(ref, {**live, "status": copy(status)})
+
+    async def patch(self, ref: Ref, change: Object, manager: str) -> Object:
+        live = self.objects.get(ref)
+        if live is None:
+            raise NotFound(404, "NotFound", f"{ref.kind} {ref.name}")
+        version = (change.get("metadata") or {}).get("resourceVersion", live["metadata"]["resourceVersion"])
+        if version != live["metadata"]["resourceVersion"]:
+            raise Conflict(409, "Conflict", f"{ref.kind} {ref.name} was changed by somebody else")
+        self.patches.append((ref.name, manager))
+        return self.put(merged(live, change))
 
     async def record(self, regarding: Object, reason: str, message: str, warning: bool, action: str) -> None:
         self.recorded.append((regarding["metadata"]["name"], reason, message))

@@ -49,8 +49,9 @@ async def reconcile_bank(bank: Object, context: Context) -> Requeue | None:
     if expiry is not None and expiry <= now:
         await context.cluster.delete(Ref.of(bank), metadata["uid"])
         return None
+    known = {entry["key"] for entry in (bank.get("status") or {}).get("entries") or []}
     again = bank_status.disputed(bank.get("status") or {}, (user.status for user in users))
-    demand = Demand.of([user.spec for user in users])
+    demand = Demand.of([user.asks(known) for user in users])
     if again:
         digests = {e["key"]: e.get("digest") for e in bank["status"]["entries"] if e["key"] in again}
         demand = replace(demand, again=naming.digest([again, digests]))

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from sdxl_operator import naming
 from sdxl_operator.accept import Refusal, accept, bank_fits, measured
 from sdxl_operator.api.service import Accelerator, Placement
+from sdxl_operator.impact.revisions import since, to_status
+from sdxl_operator.impact.updates import offered
 from sdxl_operator.naming import Key, Object, Reason, Ref
 from sdxl_operator.plan import bank as plan_bank
 from sdxl_operator.plan import deployment, disruption, replica, revision, signing
@@ -35,26 +37,32 @@ class Revisions:
 
 async def reconcile_service(service: Object, context: Context) -> Requeue | None:
     """Bring a service one step nearer to its spec."""
-    revisions = await _revisions(service, context)
-    profiles = await context.cluster.list(naming.API_VERSION, naming.PROFILE)
-    verdict = _frozen(service, profiles, revisions) or accept(service, profiles)
+    revisions = await revisions_of(service, context)
+    verdict = await judge(service, revisions, context)
     if isinstance(verdict, Refusal):
-        view = await _observe(service, _refused(service, verdict), context)
+        view = await observe(service, _refused(service, verdict), context)
         await publish(service, service_status.build(service, view, context.now()), context)
         return Requeue(POLL * 20)
-    verdict = await _with_named_bank(verdict, context)
     # What a completed revision froze stays as it was, whatever became of its profile.
     frozen = revision.stored_for(verdict, revisions.stored)
     wanted = verdict if frozen is None else replace(verdict, profile=revision.stored_profile(frozen))
     view = await _prepare(wanted, verdict, context)
     if view.accepted.holds:
         view = await _roll_out(service, wanted, frozen, revisions, view, verdict, context)
-    view = await _observe(service, view, context)
+    view = await observe(service, view, context)
+    view = replace(view, rollout=_edit(revisions, wanted, view))
     status = service_status.build(service, view, context.now())
     await publish(service, status, context, _children_keys(wanted))
     await _complete(service, revisions, view, status, context)
     ready = next(item for item in status["conditions"] if item["type"] == naming.Condition.READY.value)
     return None if ready["status"] == "True" or wanted.spec.suspend else Requeue(POLL)
+
+
+async def judge(service: Object, revisions: Revisions, context: Context) -> Resolved | Refusal:
+    """The service with its profile and the bank it names, or the first reason against it."""
+    profiles = await context.cluster.list(naming.API_VERSION, naming.PROFILE)
+    verdict = _frozen(service, profiles, revisions) or accept(service, profiles)
+    return verdict if isinstance(verdict, Refusal) else await _with_named_bank(verdict, context)
 
 
 async def _with_named_bank(service: Resolved, context: Context) -> Resolved:
@@ -105,7 +113,8 @@ def _children_keys(service: Resolved) -> list[Key]:
     return keys
 
 
-async def _revisions(service: Object, context: Context) -> Revisions:
+async def revisions_of(service: Object, context: Context) -> Revisions:
+    """The stored revisions of a service, and which of them its Deployment runs."""
     metadata = service["metadata"]
     labels = {**naming.MANAGED, naming.SERVICE_LABEL: metadata["name"]}
     found = await context.cluster.list("apps/v1", "ControllerRevision", metadata["namespace"], labels)
@@ -156,17 +165,17 @@ async def _roll_out(
     """Apply the Deployment: of the wanted revision once model and bank are there, of the running one until then."""
     digest = view.models[0].status.get("digest")
     target = frozen
-    newer = False
+    update = ""
     if digest:
         template = replica.template(live, digest, view.compiles_in_pods)
         fresh = revision.build(service, live, template, revision.next_number(revisions.stored))
         if frozen is not None:
-            newer = fresh["data"]["template"] != frozen["data"]["template"]
+            update = offered(wanted, live, frozen["data"]["template"], fresh["data"]["template"])
         else:
             target = _same(fresh, revisions.stored) or fresh
     prepared = target is not None and _is_prepared(wanted, view, revisions.running)
     running = target if prepared else revisions.running
-    view = replace(view, newer_template=newer, updated_revision=target["metadata"]["name"] if target else None)
+    view = replace(view, update=update, updated_revision=target["metadata"]["name"] if target else None)
     if running is None:
         return view
     try:
@@ -214,8 +223,14 @@ def _own_fields(stored: Object) -> Object:
     }
 
 
-async def _observe(service: Object, view: View, context: Context) -> View:
-    """Add what the replicas' pods say."""
+def _edit(revisions: Revisions, wanted: Resolved, view: View) -> Object | None:
+    """What is being rolled out over the revision that served last."""
+    current = next((item for item in revisions.stored if item["metadata"]["name"] == view.current_revision), None)
+    return to_status(since(current, wanted)) if current is not None else None
+
+
+async def observe(service: Object, view: View, context: Context) -> View:
+    """Add what the Deployment and the replicas' pods say."""
     metadata = service["metadata"]
     if view.deployment is None and view.trouble is None:
         live = await context.cluster.get(Ref("apps/v1", "Deployment", metadata["namespace"], metadata["name"]))
@@ -231,8 +246,7 @@ async def _observe(service: Object, view: View, context: Context) -> View:
 
 async def _complete(service: Object, revisions: Revisions, view: View, status: Object, context: Context) -> None:
     """Remember that a rollout finished, and let go of the oldest revisions."""
-    done = next(item for item in status["conditions"] if item["type"] == naming.Condition.PROGRESSING.value)
-    if done["reason"] != Reason.ROLLED_OUT.value or view.wanted == 0 or view.deployment is None:
+    if not service_status.is_rolled_out(view) or view.wanted == 0 or view.deployment is None:
         return
     name = view.deployment["metadata"]["labels"].get(naming.REVISION_LABEL)
     stored = next((item for item in revisions.stored if item["metadata"]["name"] == name), None)

@@ -1,7 +1,7 @@
 """The status of an SDXLService: ordered checks over what was observed; the first that fails explains `Ready`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -31,7 +31,12 @@ class View:
     bank: Object | None = None
     current_revision: str | None = None
     updated_revision: str | None = None
-    newer_template: bool = False
+    update: str = ""
+    """What this operator and profile would make of the pods other than the stored revision has; empty if nothing."""
+    rollout: Object | None = None
+    """The edit between the current revision and the one that is wanted, as status has it."""
+    paused: Finding | None = None
+    """That nothing is applied, and whether an edit waits because of it."""
     deployment: Object | None = None
     observed: Observed = field(default_factory=Observed)
     readiness: Mapping[str, Object] = field(default_factory=dict)
@@ -77,6 +82,7 @@ def build(service: Mapping[str, Any], view: View, now: datetime) -> Object:
         **members(view.models),
         "bank": view.bank_name,
         "revision": {name: value for name, value in revision.items() if value},
+        "rollout": _edit(view),
         "coldStart": cold_start(view.ready_pods, view.readiness, view.bank) or previous.get("coldStart"),
         "lastFailure": _last_failure(view, previous),
     }
@@ -90,23 +96,52 @@ def _current(view: View) -> str | None:
     return str((view.deployment["metadata"].get("labels") or {}).get(REVISION_LABEL) or "") or None
 
 
+def is_rolled_out(view: View) -> bool:
+    """Whether all replicas that are asked for are there, ready, and of the Deployment's revision."""
+    return _rollout(view).holds
+
+
+def _edit(view: View) -> Object | None:
+    """The edit, until the replicas run it."""
+    return None if _current(view) == view.updated_revision else view.rollout
+
+
 def _findings(view: View) -> dict[Condition, Finding]:
     accepted, model, bank, rollout = view.accepted, _model(view), _bank(view), _rollout(view)
     available = _available(view)
     ready = first_failing((accepted, model, bank, rollout), Finding(True, Reason.READY))
     if ready.holds and view.wanted == 0:
         ready = rollout if view.spec.suspend else Finding(True, Reason.SCALED_TO_ZERO)
+    progressing = _progressing(view, (accepted, model, bank), rollout)
+    if view.paused is not None:
+        ready, progressing = _while_paused(ready, view.paused), replace(view.paused, holds=False)
     findings = {
         Condition.READY: ready,
         Condition.ACCEPTED: accepted,
         Condition.MODEL_READY: model,
         Condition.BANK_READY: bank,
         Condition.AVAILABLE: available,
-        Condition.PROGRESSING: Finding(not rollout.holds and not rollout.stalled, rollout.reason, rollout.message),
+        Condition.PROGRESSING: progressing,
     }
-    if view.newer_template:
-        findings[Condition.UPDATE_AVAILABLE] = Finding(True, Reason.NEWER_TEMPLATE)
+    if view.update:
+        findings[Condition.UPDATE_AVAILABLE] = Finding(True, Reason.NEWER_TEMPLATE, view.update)
     return findings
+
+
+def _progressing(view: View, before: Sequence[Finding], rollout: Finding) -> Finding:
+    """How the replicas get there; while an edit is rolled out, what it costs and what it waits for."""
+    edit = _edit(view)
+    if edit is None:
+        return Finding(not rollout.holds and not rollout.stalled, rollout.reason, rollout.message)
+    wait = first_failing((*before, rollout), Finding(False, Reason.ROLLING_OUT))
+    message = f"{edit['impact']} ({', '.join(edit['fields'])}): {wait.sentence}"
+    return Finding(not wait.stalled, wait.reason, message)
+
+
+def _while_paused(ready: Finding, paused: Finding) -> Finding:
+    if ready.holds:
+        return paused
+    return Finding(False, Reason.PAUSED, f"{paused.sentence} What was seen: {ready.sentence}", stalled=True)
 
 
 def _model(view: View) -> Finding:
