@@ -56,7 +56,7 @@ def _explain(settings: Settings, options: Options) -> int:
 
 def _inside(settings: Settings) -> Named:
     try:
-        name, fields = identity(settings, open_device(settings.backend))
+        name, fields = identity(settings, open_device(settings))
     except (RuntimeError, ImportError) as error:
         text = f"SDXL_BACKEND is {settings.backend}, but its driver or library is not here: {error}"
         raise SettingsError(text) from None

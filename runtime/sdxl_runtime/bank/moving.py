@@ -82,7 +82,7 @@ def identity_in(text: str, settings: Settings) -> Contents:
 def fields_here(settings: Settings) -> Mapping[str, str] | None:
     """This container's own identity fields; None where they cannot be read, e.g. because it has no card."""
     try:
-        return identity(settings, open_device(settings.backend))[1]
+        return identity(settings, open_device(settings))[1]
     except (SettingsError, Failure, RuntimeError, ImportError, OSError):
         return None
 
