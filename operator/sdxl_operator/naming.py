@@ -169,6 +169,7 @@ class Condition(StrEnum):
     BANK_READY = "BankReady"
     AVAILABLE = "Available"
     PROGRESSING = "Progressing"
+    DEGRADED = "Degraded"
     UPDATE_AVAILABLE = "UpdateAvailable"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
@@ -237,6 +238,7 @@ class Reason(StrEnum):
     REPLICAS_MISSING = "ReplicasMissing"
     ROLLING_OUT = "RollingOut"
     ROLLED_OUT = "RolledOut"
+    ROLLED_BACK = "RolledBack"
     ACCELERATOR_LENT = "AcceleratorLent"
     SCALED_TO_ZERO = "ScaledToZero"
     SUSPENDED = "Suspended"
@@ -306,6 +308,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.REPLICAS_MISSING: "Fewer replicas are ready than were asked for.",
     Reason.ROLLING_OUT: "Replicas of the updated revision replace the others.",
     Reason.ROLLED_OUT: "All replicas are of the updated revision and ready.",
+    Reason.ROLLED_BACK: "A new revision did not become ready and was taken back; the one before it serves.",
     Reason.ACCELERATOR_LENT: "A replica is down to lend its accelerator to the compile Job, and comes back afterwards.",
     Reason.SCALED_TO_ZERO: "No replica is asked for.",
     Reason.SUSPENDED: "spec.suspend is true.",

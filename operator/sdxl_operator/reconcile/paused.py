@@ -11,7 +11,8 @@ from sdxl_operator.naming import API_VERSION, BANK, MODEL, REASONS, Object, Reas
 from sdxl_operator.plan.resolved import Resolved
 from sdxl_operator.reconcile.context import POLL, Context, Requeue
 from sdxl_operator.reconcile.publish import publish
-from sdxl_operator.reconcile.service import Revisions, judge, observe, revisions_of
+from sdxl_operator.reconcile.revisions import Revisions, revisions_of
+from sdxl_operator.reconcile.service import judge, observe
 from sdxl_operator.status import service as service_status
 from sdxl_operator.status.conditions import Finding
 from sdxl_operator.status.pods import condition_of

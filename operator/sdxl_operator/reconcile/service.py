@@ -1,7 +1,7 @@
 """A turn for an SDXLService: accepted → model → bank → revision → replicas, and what was seen of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sdxl_operator import naming
 from sdxl_operator.accept import Refusal, accept, bank_fits, measured
@@ -19,20 +19,13 @@ from sdxl_operator.reconcile.children import FINAL, REFUSALS, apply_owned, is_ow
 from sdxl_operator.reconcile.context import POLL, Context, Requeue
 from sdxl_operator.reconcile.observe import answers, pods_of
 from sdxl_operator.reconcile.publish import publish
+from sdxl_operator.reconcile.revisions import Revisions, complete, give_up, own_fields, revisions_of, rolled_back
 from sdxl_operator.status import bank as bank_status
 from sdxl_operator.status import model as model_status
 from sdxl_operator.status import service as service_status
 from sdxl_operator.status.conditions import Finding, first_failing
 from sdxl_operator.status.service import View
 from sdxl_operator.status.weights import UsedModel
-
-
-@dataclass(frozen=True, slots=True)
-class Revisions:
-    """The stored revisions of a service and the one its Deployment runs."""
-
-    stored: Sequence[Object]
-    running: Object | None
 
 
 async def reconcile_service(service: Object, context: Context) -> Requeue | None:
@@ -53,7 +46,8 @@ async def reconcile_service(service: Object, context: Context) -> Requeue | None
     view = replace(view, rollout=_edit(revisions, wanted, view))
     status = service_status.build(service, view, context.now())
     await publish(service, status, context, _children_keys(wanted))
-    await _complete(service, revisions, view, status, context)
+    await complete(service, revisions, view, status, context)
+    await give_up(service, wanted, revisions, view, context)
     ready = next(item for item in status["conditions"] if item["type"] == naming.Condition.READY.value)
     return None if ready["status"] == "True" or wanted.spec.suspend else Requeue(POLL)
 
@@ -113,17 +107,6 @@ def _children_keys(service: Resolved) -> list[Key]:
     return keys
 
 
-async def revisions_of(service: Object, context: Context) -> Revisions:
-    """The stored revisions of a service, and which of them its Deployment runs."""
-    metadata = service["metadata"]
-    labels = {**naming.MANAGED, naming.SERVICE_LABEL: metadata["name"]}
-    found = await context.cluster.list("apps/v1", "ControllerRevision", metadata["namespace"], labels)
-    stored = [item for item in found if is_owned(item, service)]
-    live = await context.cluster.get(Ref("apps/v1", "Deployment", metadata["namespace"], metadata["name"]))
-    name = (live["metadata"].get("labels") or {}).get(naming.REVISION_LABEL) if live else None
-    return Revisions(stored, next((item for item in stored if item["metadata"]["name"] == name), None))
-
-
 async def _prepare(wanted: Resolved, live: Resolved, context: Context) -> View:
     """See to the models and the bank, and learn from the models whether the spec fits them."""
     uses = tuple(UsedModel(item.use) for item in wanted.weights)
@@ -175,6 +158,11 @@ async def _roll_out(
             target = _same(fresh, revisions.stored) or fresh
     prepared = target is not None and _is_prepared(wanted, view, revisions.running)
     running = target if prepared else revisions.running
+    if target is not None and (why := revision.why_failed(target)):
+        before = revision.last_completed(revisions.stored, target["metadata"]["name"])
+        if before is not None:
+            prepared, running = False, before
+            view = replace(view, rolled_back=rolled_back(target, before, why))
     view = replace(view, update=update, updated_revision=target["metadata"]["name"] if target else None)
     if running is None:
         return view
@@ -182,7 +170,7 @@ async def _roll_out(
         if signing.is_mounted(running["data"]["template"]):
             await context.signing.ensure(context.cluster, service)
         if prepared and target is not None:
-            await apply_owned(context.cluster, _own_fields(target), service)
+            await apply_owned(context.cluster, own_fields(target), service)
         for child in (plan_service.build(service, wanted), disruption.build(service, wanted)):
             await apply_owned(context.cluster, child, service)
         live_deployment = await apply_owned(
@@ -209,20 +197,6 @@ def _is_prepared(service: Resolved, view: View, running: Object | None) -> bool:
     return set(service.bucket_keys) <= bank_status.finished_keys(status)
 
 
-def _own_fields(stored: Object) -> Object:
-    """A stored revision with the fields that an apply may send."""
-    metadata = stored["metadata"]
-    kept = {name: metadata[name] for name in ("name", "namespace", "labels", "ownerReferences")}
-    annotations = metadata.get("annotations")
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "ControllerRevision",
-        "metadata": {**kept, **({"annotations": annotations} if annotations else {})},
-        "revision": stored["revision"],
-        "data": stored["data"],
-    }
-
-
 def _edit(revisions: Revisions, wanted: Resolved, view: View) -> Object | None:
     """What is being rolled out over the revision that served last."""
     current = next((item for item in revisions.stored if item["metadata"]["name"] == view.current_revision), None)
@@ -242,18 +216,3 @@ async def observe(service: Object, view: View, context: Context) -> View:
     selector = f"{naming.SERVICE_LABEL}={metadata['name']}"
     current = ((service.get("status") or {}).get("revision") or {}).get("current")
     return replace(view, observed=observed, readiness=said, selector=selector, current_revision=current)
-
-
-async def _complete(service: Object, revisions: Revisions, view: View, status: Object, context: Context) -> None:
-    """Remember that a rollout finished, and let go of the oldest revisions."""
-    if not service_status.is_rolled_out(view) or view.wanted == 0 or view.deployment is None:
-        return
-    name = view.deployment["metadata"]["labels"].get(naming.REVISION_LABEL)
-    stored = next((item for item in revisions.stored if item["metadata"]["name"] == name), None)
-    if stored is not None and not revision.completed(stored):
-        own = _own_fields(stored)
-        own["metadata"]["annotations"] = {revision.COMPLETED_ANNOTATION: "true"}
-        await context.cluster.apply(own)
-    in_use = {name, view.updated_revision, (status.get("revision") or {}).get("current")}
-    for old in revision.surplus(revisions.stored, {item for item in in_use if item}):
-        await context.cluster.delete(Ref.of({**old, "apiVersion": "apps/v1", "kind": "ControllerRevision"}))

@@ -43,6 +43,8 @@ class View:
     """Pod name → what its /readyz says."""
     trouble: Finding | None = None
     """The API server refused a child."""
+    rolled_back: Finding | None = None
+    """The updated revision was given up, and why."""
     compiles_in_pods: bool = False
     """Replicas fill the bank before they serve."""
     lent: int = 0
@@ -109,7 +111,8 @@ def _edit(view: View) -> Object | None:
 def _findings(view: View) -> dict[Condition, Finding]:
     accepted, model, bank, rollout = view.accepted, _model(view), _bank(view), _rollout(view)
     available = _available(view)
-    ready = first_failing((accepted, model, bank, rollout), Finding(True, Reason.READY))
+    made = (accepted, model, bank, view.rolled_back or rollout)
+    ready = first_failing(made, Finding(True, Reason.READY))
     if ready.holds and view.wanted == 0:
         ready = rollout if view.spec.suspend else Finding(True, Reason.SCALED_TO_ZERO)
     progressing = _progressing(view, (accepted, model, bank), rollout)
@@ -123,6 +126,8 @@ def _findings(view: View) -> dict[Condition, Finding]:
         Condition.AVAILABLE: available,
         Condition.PROGRESSING: progressing,
     }
+    if (degraded := _degraded(view, (model, bank))) is not None:
+        findings[Condition.DEGRADED] = degraded
     if view.update:
         findings[Condition.UPDATE_AVAILABLE] = Finding(True, Reason.NEWER_TEMPLATE, view.update)
     return findings
@@ -142,6 +147,16 @@ def _while_paused(ready: Finding, paused: Finding) -> Finding:
     if ready.holds:
         return paused
     return Finding(False, Reason.PAUSED, f"{paused.sentence} What was seen: {ready.sentence}", stalled=True)
+
+
+def _degraded(view: View, made_first: Sequence[Finding]) -> Finding | None:
+    """What keeps the edited spec from being served while the revision before it goes on; None where nothing does."""
+    if view.rolled_back is not None:
+        return Finding(True, view.rolled_back.reason, view.rolled_back.message)
+    stuck = next((finding for finding in made_first if not finding.holds and finding.stalled), None)
+    if stuck is None or not view.ready_pods:
+        return None
+    return Finding(True, stuck.reason, f"the revision before goes on serving: {stuck.sentence}")
 
 
 def _model(view: View) -> Finding:
