@@ -177,6 +177,18 @@ async def test_a_job_that_nobody_lends_to_waits_and_says_what_is_scarce() -> Non
     assert placement(life) == {"method": "Job"}
 
 
+async def test_a_service_that_is_paused_lends_nothing() -> None:
+    life = await on_cards(2, 2)
+    life.create({"replicas": 0, **TWO_BUCKETS}, name="second")
+    life.cluster.edit(
+        Ref(API_VERSION, SERVICE, NAMESPACE, "studio"), metadata={"annotations": {"sdxl.dev/paused": "true"}}
+    )
+    await life.until(lambda: life.reason("Ready", of=BANK) == "WaitingForAccelerator", "the Job waits")
+    await life.wait(60)
+    assert replica_count(life) == 2
+    assert "lender" not in placement(life)
+
+
 def init_container(life: Life) -> Object:
     found: Object = life.cluster.named("Deployment")["spec"]["template"]["spec"]["initContainers"][0]
     return found
