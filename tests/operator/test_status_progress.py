@@ -75,6 +75,10 @@ def test_an_old_number_gives_way() -> None:
     assert (found["progress"], found["progressTime"]) == ("Downloading 86%", at(30))
 
 
+def test_the_same_numbers_keep_their_time() -> None:
+    assert sample(SHOWN, SAID, later(500)) == SHOWN
+
+
 def test_a_job_that_does_not_answer_changes_nothing() -> None:
     assert sample(SHOWN, None, later(500)) == SHOWN
     assert sample({}, None, NOW) == {}

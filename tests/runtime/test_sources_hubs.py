@@ -329,7 +329,7 @@ def test_no_log_and_no_message_has_the_token_although_the_hub_echoes_it(
     gated: bool,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.INFO)
     hub.tokens, hub.gated = {"another"}, gated
     settings = settings_for(
         target, scheme, model_token_path=token_file(tmp_path, TOKEN), termination_log=tmp_path / "termination-log"

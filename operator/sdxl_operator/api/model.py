@@ -70,7 +70,7 @@ class ModelStatus(Part):
     eta_seconds: int | None = None
     """How long it will still take at that speed, rounded."""
     progress_time: Time | None = None
-    """When the Job said so; it is asked every few seconds, and written at most every 30 s."""
+    """Since when the Job says so; it is asked every few seconds, and another number is written every 30 s at most."""
     claim_name: DnsName | None = None
     """The claim that holds the files."""
     used_by: Annotated[list[str], Field(max_length=1000)] = []

@@ -31,7 +31,7 @@ def sample(previous: Mapping[str, Any], progress: Mapping[str, Any] | None, now:
     }
     if progress.get("etaSeconds") is not None:
         found["etaSeconds"] = _rounded(_whole(progress, "etaSeconds"), 2)
-    return found
+    return last if {**found, "progressTime": last.get("progressTime")} == last else found
 
 
 def sentence(found: Mapping[str, Any]) -> str:

@@ -15,7 +15,6 @@ from sdxl_runtime.sources.repository import Hub, RemoteFile
 from sdxl_runtime.sources.retrying import Patience, Transient, Tries, judge
 from sdxl_runtime.termination import Failure, Reason
 
-PART_BYTES = 1024 * 1024
 _PARTIAL = ".partial"
 
 
@@ -105,10 +104,11 @@ def _write(
     if start < have:
         received(-have)  # it sends all of it again
     with part.open("ab" if start else "wb") as out:
-        for content in response.iter_bytes(PART_BYTES):
+        for content in response.iter_bytes():  # as it comes: what is gathered to larger parts is lost with a connection
             if out.tell() + len(content) > file.size:
                 raise Wrong(f"the hub sends more than the {file.size} bytes that it lists")
             out.write(content)
+            out.flush()
             received(len(content))
             tries.bore_fruit()
 
