@@ -28,10 +28,11 @@ SMALL = {"requests": {"cpu": "100m", "memory": "512Mi"}}
 
 def allowed_by(source: str, registries: Sequence[str]) -> str | None:
     """The entry of a profile's bankRegistries that lets banks come from a source, None where none does."""
-    repository = source.removeprefix("oci://").partition("@")[0]
+    host, _, path = source.removeprefix("oci://").partition("@")[0].partition("/")
+    repository = f"{host}/{path.partition(':')[0]}"
     for registry in registries:
-        prefix = registry.removeprefix(PLAIN).rstrip("/")
-        if repository.startswith(f"{prefix}/") or repository == prefix or repository.startswith(f"{prefix}:"):
+        prefix = registry.removeprefix(PLAIN)
+        if repository == prefix or repository.startswith(f"{prefix}/"):
             return registry
     return None
 

@@ -120,7 +120,7 @@ def on_accelerator(spec: Object, profile: ProfileSpec, count: int) -> Object:
 
 def beside_accelerator(spec: Object, profile: ProfileSpec) -> Object:
     """The pod on the profile's nodes, with its environment: where a volume and a driver are, but without a card."""
-    without_card = {"resource": None, "host_mounts": [], "runtime_class_name": "", "scheduler_name": ""}
+    without_card: Object = {"resource": None, "host_mounts": [], "runtime_class_name": "", "scheduler_name": ""}
     return on_accelerator(spec, profile.model_copy(update=without_card), 1)
 
 

@@ -62,7 +62,8 @@ def identify_main(settings: Settings) -> int:
 def differences(here: Mapping[str, str], there: Mapping[str, str]) -> str:
     """The fields in which two identities differ, as a user reads them: `torch 2.12.1 here, 2.11.0 there`."""
     names = sorted(name for name in {*here, *there} if here.get(name) != there.get(name))
-    return "; ".join(f"{name} {here.get(name, 'absent')} here, {there.get(name, 'absent')} there" for name in names)
+    pairs = ((name, *(side.get(name, "absent") or "empty" for side in (here, there))) for name in names)
+    return "; ".join(f"{name} {mine} here, {other} there" for name, mine, other in pairs)
 
 
 def _precision(settings: Settings, device: Facts) -> str:

@@ -22,13 +22,18 @@ class Archive(Layout):
         self.place = place
         try:
             self._tar = tarfile.open(place)  # noqa: SIM115 - closed by `close`
-            self._members: Mapping[str, tarfile.TarInfo] = {
-                member.name.removeprefix("./"): member for member in self._tar.getmembers() if member.isfile()
-            }
         except FileNotFoundError:
             raise Failure(Reason.ARTIFACT_MISSING, f"there is no {place}") from None
         except tarfile.TarError as error:
             raise invalid(f"{place} cannot be read: {error}") from None
+        self._members = self._files()
+
+    def _files(self) -> Mapping[str, tarfile.TarInfo]:
+        try:
+            return {member.name.removeprefix("./"): member for member in self._tar.getmembers() if member.isfile()}
+        except tarfile.TarError as error:
+            self._tar.close()
+            raise invalid(f"{self.place} cannot be read: {error}") from None
 
     def close(self) -> None:
         """Close the file."""
