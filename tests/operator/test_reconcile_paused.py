@@ -144,7 +144,7 @@ async def test_a_paused_service_can_be_deleted_with_all_that_it_owns() -> None:
     await life.settle()
     life.cluster.remove(STUDIO)
     await life.settle()
-    assert life.cluster.all("Deployment") == life.cluster.all("ControllerRevision") == life.cluster.all("Pod") == []
+    assert life.cluster.all("Deployment") == life.cluster.all("ControllerRevision") == life.cluster.all("Service") == []
     assert life.cluster.named(BANK)["status"]["usedBy"] == []
 
 
