@@ -83,7 +83,7 @@ async def test_the_message_says_what_the_waiting_edit_costs() -> None:
     pause(life)
     life.change(buckets=TWO_BUCKETS)
     await life.settle()
-    assert life.condition()["message"].endswith("waits: Recompile (buckets[128x160b1])")
+    assert life.condition()["message"].endswith("waits: Recompile (buckets[128x160b1]).")
     life.change(buckets=[])
     await life.settle()
     assert "cannot be carried out: spec.buckets" in life.condition()["message"]
