@@ -134,7 +134,7 @@ async def test_a_rollback_is_an_edit_by_its_own_manager(
     assert live["metadata"]["generation"] == 3
     managers = {item["manager"]: item for item in live["metadata"]["managedFields"]}
     assert managers[FIELD_MANAGER]["operation"] == "Update"
-    assert "f:buckets" in managers[FIELD_MANAGER]["fieldsV1"]["f:spec"]
+    assert managers[FIELD_MANAGER]["fieldsV1"]["f:spec"]["f:server"]["f:labels"] == {"f:team": {}}
     assert "rolled back to revision 2" in plugin.run("rollback", "studio")
 
 

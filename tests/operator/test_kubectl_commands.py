@@ -94,7 +94,7 @@ async def test_a_plan_says_what_an_edit_costs_and_changes_nothing(shell: Shell) 
     assert text.splitlines()[0] == "team/studio: Recompile"
     assert "buckets[160x128b1] added" in text
     assert f"Compiles   1 of 2 buckets into {bank}: 160x128b1" in text
-    assert f"about 3s: bank {bank} took 3s for 1" in text
+    assert f"about 2s: bank {bank} took 2s for 1" in text
     assert "Fetches    nothing: all files are there" in text
     assert "2 replicas, 1 at a time, each old one stopped before a new one starts" in text
     assert "about 12s: the latest start of one took 6s, and up to 7m for each to finish its work" in text
@@ -218,7 +218,7 @@ async def test_status_shows_a_ready_service_on_one_screen(shell: Shell) -> None:
     assert lines[:2] == ["team/studio  http://studio.team.svc", "Ready: Everything that was asked for is there."]
     assert "Replicas     2 of 2 ready, 2 there" in lines
     assert any(line.split() == ["128x128b1", "Ready", "AheadOfTime", "12", "1.33x", "-"] for line in lines)
-    assert "1/1 buckets, the last compile Job took 3s" in text
+    assert "1/1 buckets, the last compile Job took 2s" in text
     assert any(line.startswith("BankReady") and "Compiled" in line for line in lines)
     assert "Rollout" not in text
     assert "Last failure" not in text
@@ -250,7 +250,7 @@ async def test_a_name_that_is_not_there_is_answered_with_those_that_are(shell: S
 async def test_banks_and_models_are_tables_of_one_namespace_or_of_all(shell: Shell) -> None:
     banks = (await shell.run("banks")).splitlines()
     assert banks[0].split()[:4] == ["NAMESPACE", "NAME", "READY", "REASON"]
-    assert banks[1].split()[2:8] == ["True", "Compiled", "1/1", "cpu", "Auto", "3s"]
+    assert banks[1].split()[2:8] == ["True", "Compiled", "1/1", "cpu", "Auto", "2s"]
     models = (await shell.run("models", "-A")).splitlines()
     assert models[1].split()[2:5] == ["True", "ModelPresent", "demo://shapes"]
     assert "studio" in models[1]

@@ -83,7 +83,7 @@ async def test_the_message_says_what_the_waiting_edit_costs() -> None:
     pause(life)
     life.change(buckets=TWO_BUCKETS)
     await life.settle()
-    assert life.condition()["message"].endswith("waits: Recompile (buckets[128x160b1])")
+    assert life.condition()["message"].endswith("waits: Recompile (buckets[128x160b1]).")
     life.change(buckets=[])
     await life.settle()
     assert "cannot be carried out: spec.buckets" in life.condition()["message"]
@@ -144,7 +144,7 @@ async def test_a_paused_service_can_be_deleted_with_all_that_it_owns() -> None:
     await life.settle()
     life.cluster.remove(STUDIO)
     await life.settle()
-    assert life.cluster.all("Deployment") == life.cluster.all("ControllerRevision") == life.cluster.all("Pod") == []
+    assert life.cluster.all("Deployment") == life.cluster.all("ControllerRevision") == life.cluster.all("Service") == []
     assert life.cluster.named(BANK)["status"]["usedBy"] == []
 
 

@@ -43,7 +43,8 @@ def back_to(revision: Mapping[str, Any], spec: ServiceSpec) -> Object:
         ValidationError: a newer operator froze what this one cannot read.
     """
     wanted = ServiceSpec.model_validate(revision["data"]["spec"])
-    return _patch(*(model.model_dump(by_alias=True, mode="json", exclude_none=True) for model in (spec, wanted)), "")
+    now, then = (model.model_dump(by_alias=True, mode="json", exclude_none=True) for model in (spec, wanted))
+    return _patch(now, then, "")
 
 
 def _patch(now: Mapping[str, Any], wanted: Mapping[str, Any], around: str) -> Object:

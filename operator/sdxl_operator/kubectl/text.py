@@ -64,7 +64,7 @@ def facts(rows: Iterable[tuple[str, str]]) -> list[str]:
 def duration(seconds: float) -> str:
     """Seconds in at most two units: 45s, 3m26s, 2h5m, 4d3h."""
     rest = max(round(seconds), 0)
-    parts = []
+    parts: list[tuple[int, str]] = []
     for letter, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
         count, rest = divmod(rest, size)
         if count or parts:

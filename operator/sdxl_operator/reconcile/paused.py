@@ -83,4 +83,4 @@ def _paused(service: Object, verdict: Resolved | Refusal, revisions: Revisions) 
         words = f"{words}, and cannot be carried out: {verdict.finding.sentence}"
     elif revisions.running is not None and (edit := to_status(since(revisions.running, verdict))):
         words = f"{words}: {edit['impact']} ({', '.join(edit['fields'])})"
-    return Finding(False, Reason.PAUSED, words, stalled=True)
+    return Finding(False, Reason.PAUSED, f"{words.rstrip('.')}.", stalled=True)
