@@ -57,7 +57,7 @@ def own_fields(stored: Object) -> Object:
 
 async def give_up(service: Object, wanted: Resolved, revisions: Revisions, view: View, context: Context) -> None:
     """Remember that a revision's pods do not become ready, where there is one before it to come back to."""
-    name = ((view.deployment or {}).get("metadata", {}).get("labels") or {}).get(naming.REVISION_LABEL)
+    name = str(((view.deployment or {}).get("metadata", {}).get("labels") or {}).get(naming.REVISION_LABEL, ""))
     stored = next((item for item in revisions.stored if item["metadata"]["name"] == name), None)
     if stored is None or name != view.updated_revision or revision.completed(stored):
         return

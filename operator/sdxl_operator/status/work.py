@@ -70,7 +70,7 @@ def in_pods(pods: Observed, wanted: set[str], previous: Mapping[str, Any], words
         return Standing(Finding(True, words.at_work), result=found)
     end = next(filter(None, (ending(pod, words.failed, words.memory_field) for pod in reversed(pods.pods))), None)
     if end is not None and end.exit_code != 0:
-        failure = {"reason": end.reason.value, "message": end.message[:1024], "component": words.component}
+        failure: Object = {"reason": end.reason.value, "message": end.message[:1024], "component": words.component}
         failure |= {"exitCode": end.exit_code, "time": end.time}
         known = (previous.get("lastFailure") or {}).get("time") == end.time
         failures = int(previous.get("failures") or 0) + (0 if known else 1)

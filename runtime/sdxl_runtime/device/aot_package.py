@@ -67,8 +67,7 @@ class Package:
         taken = (_HANDLE * self._outputs)()
         run = "AOTInductorModelContainerRun"
         self._check(run, self._container, given, len(inputs), taken, self._outputs, None, None)
-        outputs = [_tensor(handle) for handle in taken]
-        return outputs[0]
+        return [_tensor(handle or 0) for handle in taken][0]
 
     def _check(self, function: str, *arguments: Any) -> None:
         code = getattr(self._library, function)(*arguments)
