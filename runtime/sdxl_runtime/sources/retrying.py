@@ -78,7 +78,7 @@ class Tries:
         self._sleep(pause)
 
     def _pause_seconds(self) -> float:
-        full = min(self._patience.first_pause * 2 ** (self._fruitless - 1), self._patience.longest_pause)
+        full = min(self._patience.first_pause * 2.0 ** (self._fruitless - 1), self._patience.longest_pause)
         return full * random.uniform(0.5, 1.0)  # several Jobs that failed together do not come back together
 
 
