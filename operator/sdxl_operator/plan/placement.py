@@ -68,7 +68,8 @@ def by_wish(candidates: Sequence[Candidate]) -> Method:
 
 def stays_in_pods(candidates: Sequence[Candidate], before: Placed) -> bool:
     """Whether pods go on compiling because a Job found no accelerator: until somebody may lend one."""
-    return before.method is Method.INIT_CONTAINER and not any(item.lends for item in candidates)
+    holders = [item for item in candidates if item.holding]
+    return before.method is Method.INIT_CONTAINER and bool(holders) and not any(item.lends for item in holders)
 
 
 def of_job(shortage: str, at_work: bool, candidates: Sequence[Candidate], before: Placed, resource: str) -> Placed:

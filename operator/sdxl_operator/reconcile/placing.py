@@ -39,8 +39,8 @@ async def candidates_of(
     for user in users:
         pods = await replicas_of(bank, user.name, context)
         holding = sum(1 for pod in pods if _holds(pod, resource))
-        lends = user.spec.compile.borrow and not user.paused  # nothing is applied for one that is paused
-        found.append(Candidate(user.name, holding, user.spec.compile.placement, lends))
+        holding = 0 if user.paused else holding  # nothing is applied for a paused one: it can give nothing up
+        found.append(Candidate(user.name, holding, user.spec.compile.placement, user.spec.compile.borrow))
     return found
 
 
