@@ -102,6 +102,18 @@ async def test_a_token_that_is_added_after_a_refusal_is_tried_at_once() -> None:
     assert life.cluster.named(MODEL)["metadata"]["name"] == name, "it is the same content"
 
 
+async def test_a_token_that_was_rotated_in_its_secret_is_read_by_the_next_try() -> None:
+    life = started({**OF_HUB, **TOKEN})
+    life.world.outcome["fetch"] = lambda pod: {"exitCode": 1, "message": REFUSED, "finishedAt": life.clock.text()}
+    await life.until(lambda: life.reason() == "SourceUnauthorized", "the refusal")
+    refused = [job["metadata"]["uid"] for job in fetch_jobs(life)]
+    del life.world.outcome["fetch"]
+    began = life.clock.now
+    await life.until(life.is_ready, "ready")
+    assert (life.clock.now - began).total_seconds() < 60
+    assert [job["metadata"]["uid"] for job in fetch_jobs(life)] != refused, "another pod mounts it anew"
+
+
 async def test_another_services_token_is_tried_for_the_same_files() -> None:
     life = started({**OF_HUB, **TOKEN})
     await life.wait(10)

@@ -219,8 +219,7 @@ def until_sent(hub: FakeHub, path: str, count: int, process: "subprocess.Popen[b
     time.sleep(0.3)  # it is written by now
 
 
-@EACH_HUB
-@pytest.mark.parametrize(("signal", "code"), [("KILL", -9), ("TERM", 143)])
+@pytest.mark.parametrize(("scheme", "signal", "code"), [("hf", "KILL", -9), ("modelscope", "TERM", 143)])
 def test_a_killed_fetch_leaves_no_model_and_the_next_one_goes_on_in_the_middle_of_the_file(
     hub: FakeHub, model: dict[str, bytes], target: Path, scheme: str, signal: str, code: int
 ) -> None:

@@ -98,7 +98,9 @@ def judge(hub: Hub, what: str, status: int, headers: Mapping[str, str]) -> None:
     source = hub.repository.source
     if status in (404, 410):
         raise Failure(Reason.SOURCE_NOT_FOUND, f"{source} lists {what}, but the hub does not have it: answer {status}")
-    raise Failure(Reason.SOURCE_UNAVAILABLE, f"{source}: the hub answered {status} when asked for {what}")
+    raise Failure(
+        Reason.SOURCE_UNAVAILABLE, f"{source}: the hub answered {status} when asked for {what}; see {hub.page}"
+    )
 
 
 def unauthorized(hub: Hub, what: str, gated: bool = False) -> Failure:
