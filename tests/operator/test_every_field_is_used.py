@@ -21,6 +21,7 @@ from sdxl_operator.plan import model as plan_model
 from sdxl_operator.plan import service as plan_service
 from sdxl_operator.plan.bank import Demand
 from sdxl_operator.plan.bank_import import import_job
+from sdxl_operator.plan.placement import Candidate, Placed, by_wish, of_job
 from sdxl_operator.plan.resolved import Resolved
 from sdxl_operator.plan.weights import Weights
 from sdxl_operator.status.usage import Usage
@@ -209,7 +210,10 @@ def _of_bank(service: Resolved) -> list[Any]:
     usage = Usage.of(["studio"], [service.spec.tune_bank.retention], {}, NOW)
     build = import_job if service.spec.tune_bank.from_ else plan_bank.compile_job
     job = build(bank, service.profile, Demand.of([service.spec]), model)["spec"]
-    return [job, claim.build(bank, naming.BANK_LABEL, "bank"), usage.to_status()]
+    wish = service.spec.compile
+    holders = [Candidate("studio", 1, wish.placement, borrow) for borrow in (wish.borrow, False)]
+    placed = [of_job("no card", True, [holder], Placed(), "card").to_status() for holder in holders]
+    return [job, claim.build(bank, naming.BANK_LABEL, "bank"), usage.to_status(), by_wish(holders), *placed]
 
 
 def _of_replicas(service: Object, wanted: Resolved) -> list[Any]:

@@ -84,7 +84,10 @@ def edited(base: Object, path: Path, schema: Object) -> Object:
     value = another(SERVICE, path, schema, get(base, path))
     if value == get(base, path):  # a base that has the other value already
         value = {"model.source": "pvc://weights/other"}.get(written(path), f"{value}-other")
-    return dict(put(copy.deepcopy(base), path, value))
+    found = dict(put(copy.deepcopy(base), path, value))
+    if path[-2:] == ("tokenSecretRef", "key"):  # a reference without a name is none
+        found = dict(put(found, (*path[:-1], "name"), "token"))
+    return found
 
 
 @pytest.mark.parametrize("base", BASES)

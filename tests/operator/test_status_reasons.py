@@ -27,6 +27,7 @@ from tests.operator.observations import (
     child,
     ended,
     imported,
+    of_bank,
     of_compile,
     of_fetch,
     of_import,
@@ -44,10 +45,16 @@ from tests.operator.observations import (
 
 R = Reason
 PAUSED = Finding(True, R.PAUSED)
+DAMAGED = {"key": "128x128b1", "entry": "Corrupt", "digest": "sha256:2", "why": "its sha256 is not the manifest's"}
 LATE = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "RS has timed out"}
 QUOTA = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota: cards"}
 DEADLINE = {"type": "Failed", "reason": "DeadlineExceeded", "message": "Job was active longer than specified"}
 BACK_OFF = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}}
+
+
+def of_compiling(finding: Finding) -> Object:
+    """The status of a bank whose Job stands so."""
+    return of_bank(Standing(finding))
 
 
 def bad_buckets() -> Object:
@@ -482,6 +489,30 @@ TABLE: list[tuple[str, Callable[[], Object], Reason, tuple[str, ...]]] = [
         lambda: of_service(a_view(paused=PAUSED, deployment=a_deployment(ready=0), observed=Observed([]))),
         R.PAUSED,
         ("nothing is applied", "0 of 1 replicas ready"),
+    ),
+    (
+        "a compile Job that finds no accelerator",
+        lambda: next(iter(of_compiling(Finding(False, R.WAITING_FOR_ACCELERATOR, "no card is free"))["conditions"])),
+        R.WAITING_FOR_ACCELERATOR,
+        ("no card is free",),
+    ),
+    (
+        "the only replica lends its accelerator",
+        lambda: of_service(a_view(lent=1, deployment=a_deployment(0, 0, 0), observed=Observed()), "Available"),
+        R.ACCELERATOR_LENT,
+        ("to lend its accelerator",),
+    ),
+    (
+        "a replica that finds an entry damaged",
+        lambda: of_service(a_view(readiness={"studio-1": {"buckets": [DAMAGED]}}), "BankReady"),
+        R.CORRUPT,
+        ("studio-1", "its sha256 is not the manifest's"),
+    ),
+    (
+        "a revision that did not become ready",
+        lambda: of_service(a_view(rolled_back=Finding(False, R.ROLLED_BACK, "revision b was taken back"))),
+        R.ROLLED_BACK,
+        ("revision b was taken back",),
     ),
     ("a paused service makes no progress", lambda: of_service(a_view(paused=PAUSED), "Progressing"), R.PAUSED, ()),
     (

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sdxl_operator.api import ServiceSpec
+from sdxl_operator.api.service import Placement
 from sdxl_operator.impact import SERVICE_FIELDS, Edit, Impact, classify, cost_of
 from sdxl_operator.naming import Object
 from sdxl_operator.plan.resolved import Resolved
@@ -43,17 +44,19 @@ def back_to(revision: Mapping[str, Any], spec: ServiceSpec) -> Object:
         ValidationError: a newer operator froze what this one cannot read.
     """
     wanted = ServiceSpec.model_validate(revision["data"]["spec"])
+    inside = any(model.compile.placement is Placement.INIT_CONTAINER for model in (spec, wanted))
     now, then = (model.model_dump(by_alias=True, mode="json", exclude_none=True) for model in (spec, wanted))
-    return _patch(now, then, "")
+    return _patch(now, then, "", 0 if inside else -1)
 
 
-def _patch(now: Mapping[str, Any], wanted: Mapping[str, Any], around: str) -> Object:
+def _patch(now: Mapping[str, Any], wanted: Mapping[str, Any], around: str, which: int) -> Object:
+    """`which` of a field's impacts counts: where replicas compile, what the compile Job has is frozen as well."""
     patch: Object = {}
     for name in {**now, **wanted}:
         old, new, field = now.get(name), wanted.get(name), f"{around}.{name}".removeprefix(".")
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            if inner := _patch(old, new, field):
+            if inner := _patch(old, new, field, which):
                 patch[name] = inner
-        elif old != new and cost_of(field, SERVICE_FIELDS).impacts[0] not in (Impact.NOTHING, Impact.LIVE):
+        elif old != new and cost_of(field, SERVICE_FIELDS).impacts[which] not in (Impact.NOTHING, Impact.LIVE):
             patch[name] = new
     return patch

@@ -67,7 +67,7 @@ class Package:
         taken = (_HANDLE * self._outputs)()
         run = "AOTInductorModelContainerRun"
         self._check(run, self._container, given, len(inputs), taken, self._outputs, None, None)
-        return [_tensor(handle or 0) for handle in taken][0]
+        return next(_tensor(handle or 0) for handle in taken)
 
     def _check(self, function: str, *arguments: Any) -> None:
         code = getattr(self._library, function)(*arguments)
