@@ -19,10 +19,11 @@ from sdxl_runtime.bank import Bank, Entry, Missing, accepted_entry
 from sdxl_runtime.bank.commands import main
 from sdxl_runtime.bank.exporting import export
 from sdxl_runtime.bank.importing import bring
-from sdxl_runtime.bank.moving import fill
+from sdxl_runtime.bank.moving import fields_here, fill
 from sdxl_runtime.bank.store import entries, verified
 from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.compiling.result import Made
+from sdxl_runtime.device.simulated import SimulatedDevice
 from sdxl_runtime.lock import locked
 from sdxl_runtime.oci import Access, reading, writing
 from sdxl_runtime.oci.layout import Folder
@@ -259,7 +260,14 @@ def test_a_bank_for_just_this_is_not_stale(bank: Path, tmp_path: Path, monkeypat
     monkeypatch.setattr("sdxl_runtime.bank.moving.fields_here", lambda settings: FIELDS)
     assert "stale" not in job(tmp_path, source)
     monkeypatch.setattr("sdxl_runtime.bank.moving.fields_here", lambda settings: None)
-    assert "stale" not in job(tmp_path, source), "without a card nobody can know"
+    assert "stale" not in job(tmp_path, source), "what cannot be known is not said"
+
+
+@pytest.mark.parametrize("backend", [Backend.NPU, Backend.CUDA])
+def test_without_a_card_nobody_says_what_a_card_would(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdxl_runtime.bank.moving.open_device", lambda backend: SimulatedDevice())
+    assert fields_here(Settings(backend=backend, model_digest="sha256:1")) is None
+    assert fields_here(Settings(backend=Backend.SIMULATED)) is not None
 
 
 def test_a_pod_gets_the_termination_message_and_the_exit_code(bank: Path, tmp_path: Path) -> None:

@@ -146,6 +146,7 @@ BANK_KIND = KindDefinition(
         Column("Buckets", "string", ".status.summary", "Finished buckets of all"),
         Column("Profile", "string", ".spec.profile", "The accelerator's profile"),
         Column("Identity", "string", ".status.identity", "What it was compiled for"),
+        Column("From", "string", ".spec.from", "The artefact that it is imported from", priority=1),
         AGE_COLUMN,
     ),
 )

@@ -19,10 +19,12 @@ from sdxl_runtime.oci import Access, reading, signature, writing
 from sdxl_runtime.oci.content import Blob, Manifest, Source, Target
 from sdxl_runtime.oci.names import Name, RegistryName, parse
 from sdxl_runtime.progress import Progress, served
-from sdxl_runtime.settings import Settings, SettingsError
+from sdxl_runtime.settings import Backend, Settings, SettingsError
 from sdxl_runtime.termination import Failure, Reason, classify, run
 
 Options = argparse.Namespace
+CARDLESS = (Backend.CPU, Backend.SIMULATED)
+"""Backends that say the same of themselves in a container without an accelerator."""
 
 
 def export_command(settings: Settings, options: Options) -> int:
@@ -80,7 +82,9 @@ def identity_in(text: str, settings: Settings) -> Contents:
 
 
 def fields_here(settings: Settings) -> Mapping[str, str] | None:
-    """This container's own identity fields; None where they cannot be read, e.g. because it has no card."""
+    """This container's own identity fields; None where they cannot be read, or only with a card."""
+    if settings.backend not in CARDLESS:
+        return None
     try:
         return identity(settings, open_device(settings))[1]
     except (SettingsError, Failure, RuntimeError, ImportError, OSError):
