@@ -79,6 +79,10 @@ bench-runtime: .venv/.installed-bench  ## The runtime against what one would wri
 	$(PY) -m benchmarks.runtime
 	$(PY) -m benchmarks.page
 
+.PHONY: bench-bank
+bench-bank: install  ## What a tune bank brings, and what edits cost; on the local cluster, an hour.
+	$(PY) -m benchmarks.tune_bank
+
 .venv/.installed-bench: $(STAMP)
 	.venv/bin/uv pip install -q --python $(PY) -e '.[bench]' || $(PY) -m pip install -q -e '.[bench]'
 	@touch $@

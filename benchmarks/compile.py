@@ -41,7 +41,7 @@ def main() -> None:
         buckets=tuple(_bucket(key) for key in options.buckets.split(",")),
         compile_mode=CompileMode.AHEAD_OF_TIME,
     )
-    device = open_device(settings.backend)
+    device = open_device(settings)
     if options.threads:
         torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:

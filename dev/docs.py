@@ -15,6 +15,7 @@ from typing import Any
 from dev import serving_reference
 from sdxl_operator import crd
 from sdxl_operator.api import KINDS, KindDefinition
+from sdxl_operator.impact import IMPACTS, PROFILE_FIELDS, SERVICE_FIELDS, Cost
 from sdxl_operator.naming import REASONS
 from sdxl_operator.settings import PREFIX, OperatorSettings
 from sdxl_runtime.protocol import EditRequest, GenerationRequest
@@ -88,6 +89,31 @@ def runtime_settings() -> str:
     return table(("Variable", "Default", "What it says"), serving_reference.environment())
 
 
+def impacts() -> str:
+    """A row for each class of an edit, from the least to the most."""
+    return table(("Class", "What happens"), ((f"`{impact}`", sentence) for impact, sentence in IMPACTS.items()))
+
+
+def service_edits() -> str:
+    """A row for each field of a service, with what an edit of it costs."""
+    return _costs(SERVICE_FIELDS)
+
+
+def profile_edits() -> str:
+    """A row for each field of a profile, with what its change costs a service."""
+    return _costs(PROFILE_FIELDS)
+
+
+def _costs(costs: Mapping[str, Cost]) -> str:
+    rows = ((f"`{name}`", _classes(cost), _cell(cost.why)) for name, cost in costs.items())
+    return table(("Field", "Class", "Why"), rows)
+
+
+def _classes(cost: Cost) -> str:
+    text = ", else ".join(f"`{impact}`" for impact in cost.impacts)
+    return f"{text}; taken away: `{cost.removed}`" if cost.removed else text
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "reasons": reasons,
     "settings": settings,
@@ -97,6 +123,9 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "events": events,
     "metrics": metrics,
     "runtime-settings": runtime_settings,
+    "impacts": impacts,
+    "service-edits": service_edits,
+    "profile-edits": profile_edits,
 }
 
 

@@ -86,7 +86,7 @@ TIERS = (
         commands=(
             ("-m", "dev.cluster", "up"),
             ("-m", "dev.images", "--load"),
-            (*PYTEST, "tests/dev", "tests/e2e", "-m", "cluster and not long"),
+            (*PYTEST, "tests/dev", "tests/e2e", "tests/ascend", "-m", "cluster and not long"),
         ),
     ),
     Tier(

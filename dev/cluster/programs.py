@@ -59,6 +59,9 @@ HYPERKUBE = Program(
 COREDNS = Program(name="coredns", module="github.com/coredns/coredns", version="v1.15.0")
 REGISTRY = Program(name="registry", module="github.com/distribution/distribution/v3", version="v3.1.2")
 NODE_TOOLS = Program(name="node-tools")
+SIMULATED_CARDS = Program(
+    name="simulated-cards", module="k8s.io/kubelet", version=f"v0.{KUBERNETES.removeprefix('1.')}"
+)
 PROVISIONER = Program(
     name="local-path-provisioner",
     module="github.com/rancher/local-path-provisioner",

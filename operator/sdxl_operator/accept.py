@@ -6,9 +6,11 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from sdxl_operator.api.bank import BankSpec
 from sdxl_operator.api.profile import ProfileSpec
 from sdxl_operator.api.service import ServiceSpec
 from sdxl_operator.naming import Object, Reason
+from sdxl_operator.plan.bank_import import allowed_by
 from sdxl_operator.plan.resolved import Resolved
 from sdxl_operator.status.conditions import Finding, first_failing
 from sdxl_operator.status.weights import UsedModel
@@ -38,7 +40,45 @@ def accept(service: Mapping[str, Any], profiles: Sequence[Object]) -> Resolved |
     profile = _profile(spec, metadata["namespace"], profiles)
     if isinstance(profile, Finding):
         return Refusal(profile, spec)
+    source = spec.tune_bank.from_
+    if source is not None and allowed_by(source, profile.bank_registries) is None:
+        return Refusal(registry_refused(source, spec.accelerator.profile, profile.bank_registries), spec)
     return Resolved(metadata["namespace"], metadata["name"], spec, profile)
+
+
+def registry_refused(source: str, profile: str, registries: Sequence[str]) -> Finding:
+    """Why a bank may not be imported from there."""
+    allowed = ", ".join(registries) or "nowhere: an admin lists registries in its bankRegistries"
+    text = f"tuneBank.from is {source}; AcceleratorProfile {profile} lets banks come from {allowed}"
+    return Finding(False, Reason.REGISTRY_NOT_ALLOWED, text, stalled=True)
+
+
+def bank_fits(service: Resolved) -> Finding:
+    """Whether the SDXLTuneBank that is named was made for what the service asks for."""
+    named = service.spec.tune_bank.bank_ref
+    if named is None:
+        return Finding(True, Reason.ACCEPTED)
+    if service.bank is None:
+        text = f"spec.tuneBank.bankRef names SDXLTuneBank {named.name}, which does not exist in this namespace"
+        return Finding(False, Reason.BANK_NOT_FOUND, text, stalled=True)
+    wanted, there = _made_for(service.own_bank), _made_for(service.bank)
+    differing = [
+        f"{field} is {there.get(field)} there, {wanted.get(field)} here"
+        for field in sorted({*wanted, *there})
+        if wanted.get(field) != there.get(field)
+    ]
+    if differing:
+        text = f"spec.tuneBank.bankRef: SDXLTuneBank {named.name} was made for something else: {'; '.join(differing)}"
+        return Finding(False, Reason.BANK_DIFFERS, text, stalled=True)
+    return Finding(True, Reason.ACCEPTED)
+
+
+def _made_for(bank: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that tell for what a bank was made; where its files and its model's are does not matter."""
+    spec = BankSpec.model_validate(bank).model_dump(by_alias=True, mode="json")
+    nested = {f"{part}.{field}": spec[part][field] for part in ("model", "compile") for field in spec[part]}
+    plain = {field: spec[field] for field in ("profile", "image", "precision", "acceleratorCount")}
+    return {field: value for field, value in {**nested, **plain}.items() if field != "model.name"}
 
 
 def measured(spec: ServiceSpec, models: Sequence[UsedModel]) -> Finding:

@@ -1,12 +1,30 @@
 """What the environment tells the operator: each field is the variable `SDXL_OPERATOR_` and its name in capitals."""
 
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 PREFIX = "SDXL_OPERATOR_"
+
+
+RESERVED = re.compile(r"(SDXL_|LD_|PYTHON).*|HOME")
+"""Variables of a fetch Job that are the operator's or the loader's own."""
+
+
+def _variables(value: Any) -> Any:
+    """The text of a variable as JSON, with names that a fetch Job may have."""
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError('it must be a JSON object like {"HTTPS_PROXY":"http://proxy:3128"}') from None
+    for name in found if isinstance(found, dict) else ():
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or RESERVED.fullmatch(name):
+            raise ValueError(f"{name} is not for the admin to set; take it out")
+    return found
 
 
 class SettingsError(ValueError):
@@ -28,6 +46,8 @@ class OperatorSettings(BaseModel):
     """The image that fetches models; empty: the image of the service's profile."""
     fetch_image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     """The pull policy of the fetch image."""
+    fetch_environment: Annotated[dict[str, str], BeforeValidator(_variables)] = {}
+    """Variables of every fetch Job, as a JSON object: HTTPS_PROXY, NO_PROXY, HF_ENDPOINT, MODELSCOPE_ENDPOINT."""
     profiles_folder: Path | None = None
     """A folder of AcceleratorProfiles (`*.yaml`) to apply at the start; fields that an admin changed are left alone."""
     retention_grace_seconds: int = Field(default=600, ge=0)

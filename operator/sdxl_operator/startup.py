@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 ADVICE = "apply the crds/ folder of this version, or set crds.enabled in the chart"
 SERVED_SECONDS = 60.0
 POLL_SECONDS = 0.5
+SHOWN = 5
 
 
 class StartupError(Exception):
@@ -44,14 +45,23 @@ async def check_crds(cluster: ServingCluster) -> None:
         except Forbidden:
             log.warning("CRDs are not checked: the operator may not read them")
             break
-        missing = crd.missing_fields(live, crd.definition(kind)) if live else []
-        if live is None:
-            problems.append(f"{crd.name_of(kind)} is not installed")
-        elif missing:
-            problems.append(f"{crd.name_of(kind)} is older than this operator and lacks {', '.join(missing[:5])}")
+        if problem := _problem(crd.name_of(kind), live, crd.definition(kind)):
+            problems.append(problem)
     if problems:
         raise StartupError(f"{'; '.join(problems)}: {ADVICE}")
     await _until_served(cluster)
+
+
+def _problem(name: str, live: Object | None, wanted: Object) -> str:
+    if live is None:
+        return f"{name} is not installed"
+    missing = crd.missing_fields(live, wanted)
+    if missing:
+        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+        return f"{name} is older than this operator and lacks {', '.join(missing[:SHOWN])}{more}"
+    if not crd.is_of_this_version(live, wanted):
+        log.warning("%s has every field, but is of another version: its rules and defaults may differ", name)
+    return ""
 
 
 async def apply_profiles(cluster: Cluster, folder: Path) -> None:

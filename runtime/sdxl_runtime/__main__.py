@@ -15,15 +15,19 @@ _COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "fetch": ("sdxl_runtime.sources", "main", "bring the model onto the volume"),
     "identify": ("sdxl_runtime.bank", "identify_main", "print what a compiled artefact depends on here"),
 }
-_BENCH = "load any OpenAI-compatible image endpoint and say what came of it"
+_OWN: Mapping[str, tuple[str, str]] = {
+    "bank": ("sdxl_runtime.bank.commands", "list, verify, explain and move the tune bank"),
+    "bench": ("sdxl_runtime.bench", "load any OpenAI-compatible image endpoint and say what came of it"),
+}
+"""Those with a command line of their own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command with the settings of the environment; returns the exit code of docs/contract.md."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == ["bench"]:  # the only one with a command line of its own; it knows no settings
-        bench: int = importlib.import_module("sdxl_runtime.bench").main(words[1:])
-        return bench
+    if words and words[0] in _OWN:
+        own: int = importlib.import_module(_OWN[words[0]][0]).main(words[1:])
+        return own
     command = _parser().parse_args(words).command
     logs.configure()
     module, function, _ = _COMMANDS[command]
@@ -45,7 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, (_, _, summary) in _COMMANDS.items():
         commands.add_parser(name, help=summary, description=summary)
-    commands.add_parser("bench", help=_BENCH)
+    for name, (_, summary) in _OWN.items():
+        commands.add_parser(name, help=summary)
     return parser
 
 

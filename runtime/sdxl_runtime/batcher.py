@@ -63,6 +63,7 @@ class Batcher:
         self._accepted: list[Ticket] = []
         self._new: list[Ticket] = []
         self._closed = False
+        self._woken = False
         self._stopped: BaseException | None = None
 
     def submit(self, job: Job, listener: Callable[[Event], None] | None = None) -> Ticket:
@@ -91,16 +92,25 @@ class Batcher:
             return ticket
 
     def collect(self, wait: bool) -> list[Ticket] | None:
-        """What was accepted since the last call; with `wait`, blocks until there is some. None after `stop`."""
+        """What was accepted since the last call; with `wait`, blocks until there is some, or `wake`.
+
+        None after `stop`.
+        """
         with self._changed:
             while True:
                 if self._stopped is not None:
                     return None
                 self._sweep()
-                if self._new or not wait:
-                    new, self._new = self._new, []
+                if self._new or self._woken or not wait:
+                    new, self._new, self._woken = self._new, [], False
                     return new
                 self._changed.wait()
+
+    def wake(self) -> None:
+        """End a `collect` that waits, with nothing."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
 
     def finish(self, ticket: Ticket) -> None:
         """The engine is done with a ticket, in whatever way."""

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 from sdxl_runtime import warmup
 from sdxl_runtime.buckets import Bucket, Cost
-from sdxl_runtime.health import Health
+from sdxl_runtime.health import LOADED, Health
 from sdxl_runtime.metrics import Metrics
 from sdxl_runtime.painter import Painter
+from sdxl_runtime.renewal import Renewals, Unbound
 from sdxl_runtime.turns import Source, Turns
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ class Engine:
         buckets: Sequence[Bucket],
         costs: dict[Bucket, Cost],
         scheduler: str = "Euler",
+        unbound: Unbound | None = None,
     ) -> None:
         self._open_painter = open_painter
         self._source = source
@@ -37,6 +39,7 @@ class Engine:
         self._metrics = metrics
         self._buckets = buckets
         self._scheduler = scheduler
+        self._renewals = None if unbound is None else Renewals(unbound, source.wake)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self.painter: Painter | None = None
         self.costs = costs
@@ -68,17 +71,45 @@ class Engine:
             self._metrics.ready(self.painter.compilations)
             self._health.ready()
             self.settled.set()
-            Turns(self.painter, self._source, self._metrics, self.costs).serve()
+            if self._renewals is not None:
+                self._renewals.start()
+            Turns(self.painter, self._source, self._metrics, self.costs, self).serve()
         except BaseException as error:  # whatever ends this thread must be seen by the probes and by who waits
             self.error = error
             self._health.fail(f"the engine stopped: {error or type(error).__name__}")
             self._source.stop(EngineStopped(str(error)))
             log.error("the engine stopped", exc_info=error)
         finally:
+            if self._renewals is not None:
+                self._renewals.stop()
             self.settled.set()
+
+    @property
+    def pending(self) -> bool:
+        """Whether the bank has entries to be taken up."""
+        return self._renewals is not None and self._renewals.pending
+
+    def do(self) -> None:
+        """Take them up, and measure their buckets anew; in the engine's thread, while nothing runs."""
+        assert self._renewals is not None
+        assert self.painter is not None
+        for bucket in self._renewals.take_up(self.painter):
+            self._warm_up(self.painter, bucket)
 
     def _warm_up(self, painter: Painter, bucket: Bucket) -> None:
         self._health.warming(bucket)
-        cost = self.costs[bucket] = warmup.measure(painter, bucket, self._scheduler)
+        try:
+            cost = warmup.measure(painter, bucket, self._scheduler)
+        except Exception as error:
+            entry = self._health.row(bucket)
+            if entry.entry != LOADED:
+                raise
+            log.warning("%s does not run with the bank's entry", bucket.key, exc_info=error)
+            painter.release(bucket)
+            why = f"the entry of the bank failed at its first run: {error}"
+            self._health.refused(bucket, painter.plain, why, entry.digest)
+            cost = warmup.measure(painter, bucket, self._scheduler)
+        self.costs[bucket] = cost
         self._health.warmed(bucket, cost.step * 1000)
         self._metrics.warmed(bucket.key, self._health.backend(bucket), cost.step * 1000)
+        self._metrics.entry(bucket.key, self._health.row(bucket).entry)

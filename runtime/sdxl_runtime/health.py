@@ -9,6 +9,9 @@ from typing import Any
 
 from sdxl_runtime.buckets import Bucket
 
+LOADED = "Loaded"
+"""Of a bucket's entry: it runs with it."""
+
 
 class State(StrEnum):
     """Where the process is in its life."""
@@ -36,11 +39,18 @@ class BucketHealth:
     state: BucketState = BucketState.PENDING
     backend: str = ""
     why: str = ""
+    entry: str = ""
+    """What became of its entry of the bank: Loaded, Missing, Stale or Corrupt; empty where none was asked for."""
+    digest: str = ""
+    """That of the entry, as it was accepted; empty where none was."""
+    refused: str = ""
+    """The digest of an entry that is whole and does not run here: it is not tried again."""
     milliseconds_per_step: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As docs/contract.md has it; the cost is absent until it was measured."""
         row: dict[str, Any] = {"key": self.key, "state": self.state, "backend": self.backend, "why": self.why}
+        row |= {name: value for name, value in (("entry", self.entry), ("digest", self.digest)) if value}
         if self.milliseconds_per_step is not None:
             row["millisecondsPerStep"] = round(self.milliseconds_per_step, 3)
         return row
@@ -78,9 +88,17 @@ class Health:
         """How a bucket is run: AheadOfTime, Eager or Simulated."""
         return self._buckets[bucket.key].backend
 
-    def bound(self, bucket: Bucket, backend: str, why: str = "") -> None:
-        """How a bucket will be run, and why not better."""
-        self._change(bucket, backend=backend, why=why)
+    def row(self, bucket: Bucket) -> BucketHealth:
+        """What is known of a bucket."""
+        return self._buckets[bucket.key]
+
+    def bound(self, bucket: Bucket, backend: str, why: str = "", entry: str = "", digest: str = "") -> None:
+        """How a bucket will be run, and why not better; what became of its entry of the bank."""
+        self._change(bucket, backend=backend, why=why, entry=entry, digest=digest)
+
+    def refused(self, bucket: Bucket, backend: str, why: str, digest: str) -> None:
+        """A bucket's entry is whole and does not run here; it runs without."""
+        self._change(bucket, backend=backend, why=why, entry="Corrupt", digest=digest, refused=digest)
 
     def loaded(self, identity: str) -> None:
         """The model and its graphs are there; warm-up begins."""

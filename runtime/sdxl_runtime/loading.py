@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 
-from sdxl_runtime.bank import Entry, Missing, accepted_entry, identity
+from sdxl_runtime.bank import Entry, Missing, accepted_entry, identity, manifest_path
 from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.device import open_device
-from sdxl_runtime.health import Health
+from sdxl_runtime.health import LOADED, Health
 from sdxl_runtime.painter import Painter
 from sdxl_runtime.settings import Backend, CompileMode, Settings
 from sdxl_runtime.termination import Failure, Reason
@@ -28,24 +29,29 @@ def load_painter(settings: Settings, health: Health) -> Painter:
         return _load_simulated(settings, health)
     from sdxl_runtime.pipeline.loading import load  # torch and diffusers: only a process that paints pays for them
 
-    device = open_device(settings.backend)
+    device = open_device(settings)
     name, fields = identity(settings, device)
     model = load(settings, device)
     check_sizes(settings, model.size_multiple)
     for bucket in settings.buckets:
-        entry = _entry(settings, name, bucket, fields)
-        if isinstance(entry, Missing):
-            health.bound(bucket, CompileMode.EAGER, entry.why)
-            continue
-        try:
-            model.graphs[bucket.key] = device.load(model.unet, bucket, entry.folder)
-        except Exception as error:  # a package can fail in any way; eager always works, and the table says why
-            log.warning("%s cannot be loaded from the bank", bucket.key, exc_info=error)
-            health.bound(bucket, CompileMode.EAGER, f"the entry of the bank cannot be loaded: {error}")
-        else:
-            health.bound(bucket, CompileMode.AHEAD_OF_TIME)
+        bind(model, bucket, _entry(settings, name, bucket, fields), health)
     health.loaded(name)
     return model
+
+
+def bind(painter: Painter, bucket: Bucket, entry: Entry | Missing, health: Health) -> None:
+    """Run a bucket with its entry from now on, eagerly where there is none or it cannot be loaded."""
+    if isinstance(entry, Missing):
+        health.bound(bucket, painter.plain, entry.why, entry.reason or "", entry.digest)
+        return
+    try:
+        backend = painter.bind(bucket, entry.folder)
+    except Exception as error:  # a package can fail in any way; eager always works, and the table says why
+        log.warning("%s cannot be loaded from the bank", bucket.key, exc_info=error)
+        why = f"the entry of the bank cannot be loaded: {error}"
+        health.refused(bucket, painter.plain, why, entry.digest)
+    else:
+        health.bound(bucket, backend, entry=LOADED, digest=entry.digest)
 
 
 def check_sizes(settings: Settings, multiple: int) -> None:
@@ -73,15 +79,60 @@ def _around(value: int, multiple: int) -> str:
 def _load_simulated(settings: Settings, health: Health) -> Painter:
     from sdxl_runtime.device.simulated import SimulatedPainter
 
-    name, fields = identity(settings, open_device(settings.backend))
+    name, fields = identity(settings, open_device(settings))
+    painter = SimulatedPainter(settings.simulated_milliseconds, fail_after=settings.simulated_fail_after)
     for bucket in settings.buckets:
-        entry = _entry(settings, name, bucket, fields)
-        health.bound(bucket, Backend.SIMULATED, entry.why if isinstance(entry, Missing) else "")
+        bind(painter, bucket, _entry(settings, name, bucket, fields), health)
     health.loaded(name)
-    return SimulatedPainter(settings.simulated_milliseconds, fail_after=settings.simulated_fail_after)
+    return painter
+
+
+class Unbound:
+    """The buckets that run without an entry, and what the bank holds for them by now; looked at from one thread."""
+
+    def __init__(self, settings: Settings, health: Health) -> None:
+        self._settings = settings
+        self._health = health
+        self._seen: dict[Bucket, object] = {}
+        self._identity: tuple[str, Mapping[str, str]] | None = None
+
+    def look(self) -> list[tuple[Bucket, Entry]]:
+        """What was accepted, or made whole again, since the last look; files are read only where something changed."""
+        return [found for bucket in self._settings.buckets if (found := self._look_at(bucket)) is not None]
+
+    def bind(self, painter: Painter, bucket: Bucket, entry: Entry) -> None:
+        """Run a bucket with an entry that was found; in the thread that owns the device."""
+        bind(painter, bucket, entry, self._health)
+
+    def _look_at(self, bucket: Bucket) -> tuple[Bucket, Entry] | None:
+        row, root = self._health.row(bucket), self._settings.bank_path
+        accepted = _stamp(self._settings.bank_accepted)
+        if row.entry == LOADED or root is None or accepted is None:
+            return None
+        if self._identity is None:
+            self._identity = identity(self._settings, open_device(self._settings))
+        name, fields = self._identity
+        seen = accepted, _stamp(manifest_path(root, name, bucket))
+        if seen == self._seen.get(bucket):
+            return None
+        self._seen[bucket] = seen
+        entry = _entry(self._settings, name, bucket, fields)
+        return (bucket, entry) if isinstance(entry, Entry) and entry.digest != row.refused else None
+
+
+def _stamp(path: Path | None) -> object:
+    """Changes with a file, also where a kubelet swaps the link to it; None where there is none."""
+    try:
+        return None if path is None else (path.stat().st_ino, path.stat().st_mtime_ns)
+    except OSError:
+        return None
 
 
 def _entry(settings: Settings, name: str, bucket: Bucket, fields: Mapping[str, str]) -> Entry | Missing:
     if settings.compile_mode is CompileMode.EAGER:
-        return Missing("the compile mode is Eager")
+        return Missing("the compile mode is Eager", None)
+    if settings.bank_compiled is not None:
+        compiled = accepted_entry(settings.bank_path, settings.bank_compiled, name, bucket, fields)
+        if isinstance(compiled, Entry):
+            return compiled
     return accepted_entry(settings.bank_path, settings.bank_accepted, name, bucket, fields)

@@ -10,6 +10,7 @@ from sdxl_runtime.buckets import Bucket
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 PHASES = ("queue", "encode", "denoise", "decode", "encode_image", "total")
+ENTRIES = ("Loaded", "Missing", "Stale", "Corrupt")
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 
 
@@ -53,6 +54,11 @@ class Metrics:
         self._step = gauge(
             "sdxl_bucket_step_milliseconds", "One UNet evaluation at full batch, at warm-up", ("bucket", "backend")
         )
+        self._entries = gauge(
+            "sdxl_bank_entry",
+            "1 for what became of a bucket's entry: Loaded, Missing, Stale, Corrupt",
+            ("bucket", "entry"),
+        )
         gauge("sdxl_runtime_info", "What runs here", ("version", "backend")).labels(__version__, backend).set(1)
 
     def _histogram(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Histogram:
@@ -95,6 +101,11 @@ class Metrics:
     def warmed(self, bucket: str, backend: str, milliseconds: float) -> None:
         """A bucket's cost was measured."""
         self._step.labels(bucket, backend).set(milliseconds)
+
+    def entry(self, bucket: str, entry: str) -> None:
+        """What became of a bucket's entry of the bank, empty where none was asked for."""
+        for state in ENTRIES if entry else ():
+            self._entries.labels(bucket, state).set(state == entry)
 
     def described(self) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
         """Name as scraped, kind, labels and text of every metric."""

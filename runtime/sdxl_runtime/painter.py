@@ -1,6 +1,7 @@
 """What paints, as the engine sees it: `pipeline.Pipeline`, or a simulated one that needs no torch."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sdxl_runtime.buckets import Bucket
@@ -28,6 +29,19 @@ class Painter(Protocol):
     @property
     def adapters(self) -> Sequence[str]:
         """The names of the LoRAs that a job may use."""
+
+    @property
+    def plain(self) -> str:
+        """How `/readyz` calls it that a bucket runs without an entry of the bank."""
+
+    def bind(self, bucket: Bucket, folder: Path) -> str:
+        """Run a bucket with a verified entry of the bank from now on; returns how `/readyz` calls that.
+
+        No adapter may be in use, and no row may be on its way: all weights may be laid out anew.
+        """
+
+    def release(self, bucket: Bucket) -> None:
+        """Run a bucket without its entry again."""
 
     @property
     def refines(self) -> bool:

@@ -4,36 +4,61 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+LOG_SECONDS = 5.0
+"""A transfer that goes on is logged this often."""
+WINDOW_SECONDS = 20.0
+"""A speed is measured over so long."""
+_BAR = 20
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """One answer of `/progress`: the stage, bucket `index` (from 1) of `total`, seconds since the start, bytes done."""
+    """One answer of `/progress`: the stage, bucket `index` (from 1) of `total`, bytes done of `total_bytes`."""
 
     stage: str = "Starting"
     bucket: str = ""
     index: int = 0
     total: int = 0
     bytes: int = 0
+    total_bytes: int = 0
+    """What the present transfer comes to; 0: there is none, or it is not known."""
 
 
 class Progress:
     """The present state, replaced as a whole so that a reader in another thread never sees half of one."""
 
-    def __init__(self) -> None:
-        self.started = time.monotonic()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.started = clock()
         self.state = State()
+        self._seen: deque[tuple[float, int]] = deque([(self.started, 0)])
+        self._logged = self.started
 
     @property
     def seconds(self) -> float:
         """Seconds since the command started."""
-        return time.monotonic() - self.started
+        return self._clock() - self.started
+
+    @property
+    def bytes_per_second(self) -> int:
+        """The speed of the present transfer over the last `WINDOW_SECONDS`, 0 before it is known."""
+        since, bytes_then = self._seen[0]
+        passed = self._clock() - since
+        return max(round((self.state.bytes - bytes_then) / passed), 0) if passed > 0 else 0
+
+    @property
+    def eta_seconds(self) -> int | None:
+        """How long the present transfer still takes at its speed; None where that is not known."""
+        speed, state = self.bytes_per_second, self.state
+        return round(max(state.total_bytes - state.bytes, 0) / speed) if speed and state.total_bytes else None
 
     def begin(self, bucket: str, index: int, total: int) -> None:
         """The work on one bucket starts."""
@@ -45,19 +70,64 @@ class Progress:
         where = f"{self.state.bucket} ({self.state.index} of {self.state.total}) " if self.state.bucket else ""
         log.info("%s%s at %.0f s%s", where, stage, self.seconds, self._left())
 
+    def transfer(self, total_bytes: int, present_bytes: int = 0) -> None:
+        """Bytes are copied, loaded or read from now on, so many, of which some are there from an earlier run."""
+        self.state = replace(self.state, bytes=present_bytes, total_bytes=total_bytes)
+        now = self._clock()
+        self._seen = deque([(now, present_bytes)])
+        self._logged = now
+
     def add_bytes(self, count: int) -> None:
-        """So many more bytes were copied or read."""
+        """So many more bytes were copied, loaded or read; fewer than none where some turned out to be wrong."""
         self.state = replace(self.state, bytes=self.state.bytes + count)
+        if count < 0:
+            self._seen = deque((when, then + count) for when, then in self._seen)  # they were no speed
+        now = self._clock()
+        if now - self._seen[-1][0] >= WINDOW_SECONDS / 20:
+            self._seen.append((now, self.state.bytes))
+        while len(self._seen) > 2 and now - self._seen[1][0] > WINDOW_SECONDS:
+            self._seen.popleft()
+        if self.state.total_bytes and now - self._logged >= LOG_SECONDS:
+            self._logged = now
+            log.info("%s", self.line())
+
+    def line(self) -> str:
+        """How far the present transfer is: a bar, a share, sizes, speed and what is left."""
+        state, speed, left = self.state, self.bytes_per_second, self.eta_seconds
+        share = min(state.bytes / state.total_bytes, 1) if state.total_bytes else 0.0
+        bar = "#" * int(share * _BAR)
+        text = f"{state.stage} [{bar:-<{_BAR}}] {int(share * 100)} %, {size(state.bytes)} of {size(state.total_bytes)}"
+        return f"{text}, {size(speed)}/s" + ("" if left is None else f", about {left} s left")
 
     def to_json(self) -> dict[str, object]:
-        """The body of `/progress`."""
-        return {**asdict(self.state), "seconds": round(self.seconds, 1)}
+        """The body of `/progress`; what is left is absent where it is not known."""
+        state, left = self.state, self.eta_seconds
+        return {
+            "stage": state.stage,
+            "bucket": state.bucket,
+            "index": state.index,
+            "total": state.total,
+            "bytes": state.bytes,
+            "totalBytes": state.total_bytes,
+            "bytesPerSecond": self.bytes_per_second,
+            "seconds": round(self.seconds, 1),
+            **({} if left is None else {"etaSeconds": left}),
+        }
 
     def _left(self) -> str:
         done = self.state.index - 1
         if done < 1:
             return ""
         return f", about {self.seconds / done * (self.state.total - done):.0f} s left"
+
+
+def size(count: float) -> str:
+    """Bytes as people read them, in decimal units: `6.94 GB`."""
+    for unit in ("B", "kB", "MB"):
+        if count < 999.5:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB" if count < 999.5 else f"{count:.0f} GB"
 
 
 @contextmanager

@@ -21,10 +21,10 @@ from sdxl_runtime.batcher import Batcher
 from sdxl_runtime.buckets import Bucket, Cost
 from sdxl_runtime.engine import Engine
 from sdxl_runtime.health import Health
-from sdxl_runtime.loading import load_painter
+from sdxl_runtime.loading import Unbound, load_painter
 from sdxl_runtime.metrics import Metrics
 from sdxl_runtime.protocol import LARGEST_GUIDANCE, LARGEST_STEPS, SCHEDULERS
-from sdxl_runtime.settings import Settings, SettingsError
+from sdxl_runtime.settings import CompileMode, Settings, SettingsError
 from sdxl_runtime.signing import Signer, owner_of, read_key
 from sdxl_runtime.termination import Reason, classify, finish
 
@@ -85,6 +85,7 @@ def create_service(settings: Settings) -> Service:
         settings.buckets,
         costs,
         settings.default_scheduler,
+        Unbound(settings, health) if settings.compile_mode is not CompileMode.EAGER else None,
     )
     signer = Signer(read_key(settings.signing_key_path), owner_of(settings.advertised_host, settings.internal_port))
     return Service(

@@ -69,6 +69,10 @@ class Settings:
     """`sha256:…` as `fetch` measured it; empty: measured from the files."""
     model_source: str = ""
     """Where `fetch` takes the model from, e.g. `demo://shapes`."""
+    model_revision: str = ""
+    """The commit of a hub's repository that `fetch` takes."""
+    model_token_path: Path | None = None
+    """A file with a hub's token, or a folder of such files, which are tried one after the other; None: no token."""
     model_content: ModelContent = ModelContent.PIPELINE
     """Which layout `fetch` checks and measures."""
     model_variant: str = ""
@@ -95,10 +99,28 @@ class Settings:
     """How long `compile` takes for a bucket with the backend `Simulated`."""
     simulated_fail_after: int = 0
     """After so many evaluations the backend `Simulated` fails for good; 0: never."""
+    simulated_chip: str = "Simulated"
+    """The chip that the backend `Simulated` claims to be; a simulated card's device plugin sets it."""
+    simulated_driver: str = ""
+    """The driver that the backend `Simulated` claims to have; a simulated card's device plugin sets it."""
     bank_path: Path | None = None
     """The root of the tune bank."""
+    bank_compiled: Path | None = None
+    """Where `compile` leaves the digests of what it kept, and `serve` of the same pod finds them: accepted as well."""
     bank_accepted: Path | None = None
     """The file that lists the digests `serve` may load."""
+    bank_name: str = ""
+    """The SDXLTuneBank in use, named by what is known outside; empty: there is none."""
+    bank_spec: str = ""
+    """Its spec as JSON, which the name is a hash of."""
+    bank_from: str = ""
+    """The artefact that `bank import` imports, e.g. `oci://host/repository@sha256:…`."""
+    bank_public_key: str = ""
+    """Public keys in PEM, one of which must have signed what is imported; empty: no signature is asked for."""
+    registry_config: Path | None = None
+    """Credentials for registries: a file like Docker's config.json, or a folder of such files."""
+    registry_plain_http: bool = False
+    """Whether registries that are not on this machine may be asked without TLS."""
     queue_limit_seconds: float = 120
     """Admission ends where this much work waits."""
     request_timeout_seconds: float = 300
@@ -144,6 +166,8 @@ class Settings:
             model_name=read.text("SDXL_MODEL_NAME", "sdxl"),
             model_digest=read.text("SDXL_MODEL_DIGEST", ""),
             model_source=read.text("SDXL_MODEL_SOURCE", ""),
+            model_revision=read.text("SDXL_MODEL_REVISION", ""),
+            model_token_path=read.path("SDXL_MODEL_TOKEN_PATH"),
             model_content=ModelContent(read.choice("SDXL_MODEL_CONTENT", ModelContent, ModelContent.PIPELINE)),
             model_variant=read.text("SDXL_MODEL_VARIANT", ""),
             buckets=read.buckets("SDXL_BUCKETS"),
@@ -157,8 +181,17 @@ class Settings:
             simulated_milliseconds=read.number("SDXL_SIMULATED_MILLISECONDS", 20),
             simulated_compile_seconds=read.number("SDXL_SIMULATED_COMPILE_SECONDS", 1),
             simulated_fail_after=int(read.number("SDXL_SIMULATED_FAIL_AFTER", 0)),
+            simulated_chip=read.text("SDXL_SIMULATED_CHIP", "Simulated"),
+            simulated_driver=read.text("SDXL_SIMULATED_DRIVER", ""),
             bank_path=read.path("SDXL_BANK_PATH"),
             bank_accepted=read.path("SDXL_BANK_ACCEPTED"),
+            bank_compiled=read.path("SDXL_BANK_COMPILED"),
+            bank_name=read.text("SDXL_BANK_NAME", ""),
+            bank_spec=read.text("SDXL_BANK_SPEC", ""),
+            bank_from=read.text("SDXL_BANK_FROM", ""),
+            bank_public_key=read.text("SDXL_BANK_PUBLIC_KEY", ""),
+            registry_config=read.path("SDXL_REGISTRY_CONFIG"),
+            registry_plain_http=read.flag("SDXL_REGISTRY_PLAIN_HTTP"),
             queue_limit_seconds=read.number("SDXL_QUEUE_LIMIT_SECONDS", 120),
             request_timeout_seconds=read.number("SDXL_REQUEST_TIMEOUT_SECONDS", 300),
             drain_timeout_seconds=read.number("SDXL_DRAIN_TIMEOUT_SECONDS", 420),

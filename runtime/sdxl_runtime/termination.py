@@ -1,4 +1,4 @@
-"""How `compile` and `fetch` end: one line of JSON in the termination log, an exit code, and a reason for a failure."""
+"""How Jobs end: one line of JSON in the termination log, an exit code, and a reason for a failure."""
 
 import errno
 import json
@@ -28,7 +28,16 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = "OutOfMemory"
     MODEL_INVALID = "ModelInvalid"
     MODEL_MISSING = "ModelMissing"
+    SOURCE_NOT_FOUND = "SourceNotFound"
+    SOURCE_UNAUTHORIZED = "SourceUnauthorized"
+    SOURCE_UNAVAILABLE = "SourceUnavailable"
+    CHECKSUM_MISMATCH = "ChecksumMismatch"
     BANK_LOCKED = "BankLocked"
+    REGISTRY_UNAVAILABLE = "RegistryUnavailable"
+    REGISTRY_DENIED = "RegistryDenied"
+    ARTIFACT_MISSING = "ArtifactMissing"
+    ARTIFACT_INVALID = "ArtifactInvalid"
+    SIGNATURE_INVALID = "SignatureInvalid"
     INVALID_SETTINGS = "InvalidSettings"
     INTERNAL = "Internal"
 

@@ -7,9 +7,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from math import ceil
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from sdxl_runtime.buckets import Bucket, Cost
 from sdxl_runtime.jobs import Abandoned, Adapter, Job, Outcome, Partial, Step, Ticket
@@ -17,9 +15,7 @@ from sdxl_runtime.lanes import Lane, LaneKey, Lanes, Picture
 from sdxl_runtime.metrics import Metrics
 from sdxl_runtime.painter import Painter
 from sdxl_runtime.placement import Option, Wish, choose
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from sdxl_runtime.runs import Lap, Run, due
 
 FAILURES_IN_A_ROW = 3
 """A device that fails this often without an evaluation in between is broken, not unlucky: the engine ends and the
@@ -38,6 +34,9 @@ class Source(Protocol):
     def collect(self, wait: bool) -> list[Ticket] | None:
         """What was accepted since the last call; None ends the engine."""
 
+    def wake(self) -> None:
+        """End a `collect` that waits."""
+
     def finish(self, ticket: Ticket) -> None:
         """A ticket is done."""
 
@@ -45,24 +44,29 @@ class Source(Protocol):
         """There is no engine any more."""
 
 
-@dataclass(eq=False, slots=True)
-class Run:
-    """A ticket that has its place on the device."""
+class Upkeep(Protocol):
+    """What has to be done to the painter while nothing runs."""
 
-    ticket: Ticket
-    key: LaneKey
-    seconds: dict[str, float]
-    pictures: list[Picture] = field(default_factory=list)
-    """In the order of their seeds."""
-    began: float | None = None
-    """When its first evaluation began."""
-    images: "dict[int, Image]" = field(default_factory=dict)
+    @property
+    def pending(self) -> bool:
+        """Whether there is something to do: nothing new is placed until it was done."""
+
+    def do(self) -> None:
+        """Do it."""
 
 
 class Turns:
     """Serves one painter from one source. `costs` is complete: every bucket was measured."""
 
-    def __init__(self, painter: Painter, source: Source, metrics: Metrics, costs: Mapping[Bucket, Cost]) -> None:
+    def __init__(
+        self,
+        painter: Painter,
+        source: Source,
+        metrics: Metrics,
+        costs: Mapping[Bucket, Cost],
+        upkeep: Upkeep | None = None,
+    ) -> None:
+        self._upkeep = upkeep
         self._painter = painter
         self._source = source
         self._metrics = metrics
@@ -85,7 +89,12 @@ class Turns:
         while (new := self._source.collect(wait=not self._runs and not self._waiting)) is not None:
             self._waiting += new
             self._let_go()
-            self._place()
+            if self._upkeep is None or not self._upkeep.pending:
+                self._place()
+            elif not self._runs:
+                self._use(())
+                self._upkeep.do()
+                self._place()
             self._run_stages()
             self._step()
 
@@ -151,7 +160,7 @@ class Turns:
 
     def _encode(self, run: Run) -> None:
         job = run.ticket.job
-        with _Attempt(self, [run]), _Lap(run.seconds, "encode"):
+        with _Attempt(self, [run]), Lap(run.seconds, "encode"):
             text = self._painter.text_adapters
             if text(run.key.adapters) != text(self._in_use):
                 self._use(run.key.adapters)
@@ -162,7 +171,7 @@ class Turns:
 
     def _decode(self, picture: Picture) -> None:
         run = self._runs[picture.ticket]
-        with _Attempt(self, [run]), _Lap(run.seconds, "decode"):
+        with _Attempt(self, [run]), Lap(run.seconds, "decode"):
             run.images[picture.index] = self._painter.decode(picture.row)
         job = run.ticket.job
         if len(run.images) == job.n and picture.ticket in self._runs:
@@ -203,7 +212,7 @@ class Turns:
             self._to_decode.append(picture)
         else:
             self._cross(lane.key, picture)
-            if picture.steps_done >= _due(job, picture.partials):
+            if picture.steps_done >= due(job, picture.partials):
                 self._preview(picture)
         ticket.tell(Step(ticket.evaluations, job.evaluations))
 
@@ -260,13 +269,6 @@ class Turns:
         self._source.finish(ticket)
 
 
-def _due(job: Job, given: int) -> float:
-    """After how many steps a picture's next preview is due: they divide its steps evenly."""
-    if given >= job.partial_images:
-        return float("inf")
-    return ceil(job.steps_taken * (given + 1) / (job.partial_images + 1))
-
-
 class _Attempt:
     """A piece of work for some runs: an exception ends them and not the engine, unless the device is broken."""
 
@@ -282,17 +284,3 @@ class _Attempt:
             return False
         self._turns.failed(self._runs, error)
         return True
-
-
-class _Lap:
-    """Adds the seconds of a block to a phase."""
-
-    def __init__(self, seconds: dict[str, float], phase: str) -> None:
-        self._seconds = seconds
-        self._phase = phase
-
-    def __enter__(self) -> None:
-        self._began = time.perf_counter()
-
-    def __exit__(self, *exception: object) -> None:
-        self._seconds[self._phase] += time.perf_counter() - self._began

@@ -11,8 +11,12 @@ from sdxl_operator.api import KINDS
 from sdxl_operator.naming import Object
 from tests.apiserver.conftest import ApiServer, a_profile, a_service
 
+DIGEST = "sha256:" + "ab" * 32
+FROM = f"oci://registry.example:5000/team/bank@{DIGEST}"
 MODEL = {"source": "demo://shapes"}
 PIXEL = {"name": "pixel", "source": "demo://pixel"}
+COMMIT = "c0ffee" * 6 + "c0ff"
+HUB = {"source": "hf://stabilityai/stable-diffusion-xl-base-1.0", "revision": COMMIT}
 
 
 def with_adapters(*adapters: Object) -> Object:
@@ -69,6 +73,17 @@ def test_adapters_and_a_refiner_get_their_defaults(apiserver: ApiServer, namespa
     assert found["refiner"] == {**refiner, "startAtPercent": 80}
 
 
+def test_each_set_of_files_may_be_of_a_hub_with_a_token_of_its_own(apiserver: ApiServer, namespace: str) -> None:
+    pixel = {"name": "pixel", "source": "hf://nerijs/pixel-art-xl/Pixel Art XL.safetensors", "revision": COMMIT}
+    refiner = {"source": "modelscope://team/refiner_1.0/sub/folder", "revision": COMMIT}
+    token = {"tokenSecretRef": {"name": "hub-token"}}
+    model = {**HUB, **token, "adapters": [{**pixel, **token}], "refiner": {**refiner, **token}}
+    apiserver.apply(a_service(namespace, model=model))
+    found = stored(apiserver, namespace)["spec"]["model"]
+    assert [found["revision"], found["refiner"]["revision"], found["adapters"][0]["revision"]] == [COMMIT] * 3
+    assert found["tokenSecretRef"] == {"name": "hub-token", "key": "token"}
+
+
 def test_one_shape_may_be_there_once_for_each_length_of_prompts(apiserver: ApiServer, namespace: str) -> None:
     buckets = [{"width": 128, "height": 128, "promptTokens": tokens} for tokens in (77, 154, 231)]
     apiserver.apply(a_service(namespace, buckets=buckets))
@@ -103,8 +118,23 @@ def test_an_unknown_field_is_refused_by_strict_clients_and_pruned_for_others(
         ({"buckets": []}, "spec.buckets in body should have at least 1 items"),
         ({"buckets": [{"width": 128, "height": 128}, {"width": 128, "height": 128, "batch": 1}]}, "Duplicate value"),
         ({"buckets": [{"width": 130, "height": 128}]}, "should be a multiple of 8"),
-        ({"model": {"source": "s3://bucket/model"}}, "source is demo://shapes, or pvc://"),
+        (
+            {"model": {"source": "s3://bucket/model"}},
+            "source is demo://shapes, hf://<owner>/<repository>, modelscope://",
+        ),
         ({"model": {"source": "pvc://claim/../other"}}, "must not contain '..'"),
+        ({"model": {"source": "hf://stabilityai", "revision": COMMIT}}, "source is demo://shapes, hf://"),
+        ({"model": {"source": "hf://team/sdxl/../x", "revision": COMMIT}}, "must not contain '..'"),
+        ({"model": {"source": "hf://team/sdxl"}}, "revision is required with hf:// and modelscope://"),
+        ({"model": {"source": "modelscope://team/sdxl", "revision": ""}}, "revision is required with hf://"),
+        ({"model": {"source": "hf://team/sdxl", "revision": "main"}}, "revision is a commit, 40 hex digits"),
+        ({"model": {**MODEL, "revision": COMMIT}}, "the files of demo:// and pvc:// have none: leave it out"),
+        ({"model": {**MODEL, "tokenSecretRef": {"name": "hub"}}}, "tokenSecretRef is for hf:// and modelscope://"),
+        ({"model": {**HUB, "tokenSecretRef": {"name": "hub", "key": "a b"}}}, "spec.model.tokenSecretRef.key"),
+        (with_adapters({**PIXEL, "source": "hf://team/pixel"}), "revision is required with hf://"),
+        (with_adapters({**PIXEL, "revision": COMMIT}), "have none: leave it out"),
+        (with_refiner(source="modelscope://team/refiner"), "revision is required with hf://"),
+        (with_refiner(tokenSecretRef={"name": "hub"}), "tokenSecretRef is for hf:// and modelscope://"),
         ({"server": {"env": [{"name": "LD_PRELOAD", "value": "x"}]}}, "remove it from env"),
         ({"server": {"env": [{"name": "ASCEND_RT_VISIBLE_DEVICES"}]}}, "remove it from env"),
         ({"server": {"resources": {"limits": {"nvidia.com/gpu": 1}}}}, "accelerators come from spec.accelerator"),
@@ -115,10 +145,10 @@ def test_an_unknown_field_is_refused_by_strict_clients_and_pruned_for_others(
         ({"replicas": -1}, "should be greater than or equal to 0"),
         (with_adapters(PIXEL, {**PIXEL, "source": "pvc://loras"}), "Duplicate value"),
         (with_adapters({**PIXEL, "name": "Pixel Art"}), "spec.model.adapters[0].name"),
-        (with_adapters({**PIXEL, "source": "demo://shapes"}), "source is demo://pixel, or pvc://"),
+        (with_adapters({**PIXEL, "source": "demo://shapes"}), "source is demo://pixel, hf://"),
         (with_adapters({**PIXEL, "source": "pvc://loras/../x"}), "must not contain '..'"),
         (with_adapters({**PIXEL, "maximumRank": 513}), "should be less than or equal to 512"),
-        (with_refiner(source="demo://shapes"), "source is demo://shapes-refiner, or pvc://"),
+        (with_refiner(source="demo://shapes"), "source is demo://shapes-refiner, hf://"),
         (with_refiner(startAtPercent=49), "should be greater than or equal to 50"),
         (with_refiner(startAtPercent=100), "should be less than or equal to 99"),
         ({"buckets": [{"width": 128, "height": 128, "promptTokens": 100}]}, 'supported values: "77", "154", "231"'),
@@ -127,6 +157,13 @@ def test_an_unknown_field_is_refused_by_strict_clients_and_pruned_for_others(
         ({"server": {"topologySpread": [{"topologyKey": "zone"}, {"topologyKey": "zone"}]}}, "Duplicate value"),
         ({"server": {"topologySpread": [{"topologyKey": "zone", "maxSkew": 0}]}}, "greater than or equal to 1"),
         ({"auth": {"apiKeysSecretRef": {}}}, "spec.auth.apiKeysSecretRef.name"),
+        ({"tuneBank": {"from": "oci://registry.example/bank:v1"}}, "from names an artefact by its digest"),
+        ({"tuneBank": {"from": f"oci://h/a/../b@{DIGEST}"}}, "from names an artefact by its digest"),
+        ({"tuneBank": {"from": f"https://h/b@{DIGEST}"}}, "from names an artefact by its digest"),
+        ({"tuneBank": {"from": FROM, "bankRef": {"name": "b"}}}, "leave out volume and from, or bankRef"),
+        ({"tuneBank": {"volume": {"size": "1Gi"}, "bankRef": {"name": "b"}}}, "leave out volume and from, or bankRef"),
+        ({"tuneBank": {"from": FROM}, "compile": {"mode": "Eager"}}, "compile.mode Eager uses no bank"),
+        ({"tuneBank": {"bankRef": {"name": "b"}}, "compile": {"mode": "Eager"}}, "compile.mode Eager uses no bank"),
     ],
     ids=lambda value: value if isinstance(value, str) else next(iter(value)),
 )
@@ -147,6 +184,32 @@ def test_a_profile_variable_with_two_sources_is_refused(apiserver: ApiServer) ->
     environment = [{"name": "CARDS", "value": "0", "fieldRef": {"fieldPath": "metadata.name"}}]
     answer = apiserver.apply(a_profile("two-sources", environment=environment), check=False)
     assert "give exactly one of value and fieldRef" in answer
+
+
+@pytest.mark.parametrize("source", [FROM, f"oci://h/b:v1@{DIGEST}", f"oci://h.example/a/b-c_d.e@{DIGEST}"])
+def test_a_bank_may_come_from_an_artefact_by_its_digest(apiserver: ApiServer, namespace: str, source: str) -> None:
+    apiserver.apply(a_service(namespace, tuneBank={"from": source}))
+    assert stored(apiserver, namespace)["spec"]["tuneBank"] == {"from": source, "retention": "Retain"}
+
+
+def test_a_bank_may_be_named(apiserver: ApiServer, namespace: str) -> None:
+    apiserver.apply(a_service(namespace, tuneBank={"bankRef": {"name": "shared"}}))
+    assert stored(apiserver, namespace)["spec"]["tuneBank"]["bankRef"] == {"name": "shared"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"bankRegistries": ["https://registry.example"]}, "spec.bankRegistries[0]"),
+        ({"bankRegistries": ["registry.example/Team"]}, "spec.bankRegistries[0]"),
+        ({"bankRegistries": ["registry.example/"]}, "spec.bankRegistries[0]"),
+        ({"bankPublicKey": "a key"}, "bankPublicKey is in PEM"),
+    ],
+)
+def test_a_profile_that_says_nothing_useful_of_banks_is_refused(
+    apiserver: ApiServer, spec: Object, message: str
+) -> None:
+    assert message in apiserver.apply(a_profile("banks", **spec), check=False)
 
 
 def test_quantities_may_be_numbers_or_strings(apiserver: ApiServer, namespace: str) -> None:

@@ -84,6 +84,15 @@ def test_the_chart_can_set_every_setting_but_the_address(render: Any) -> None:
     assert names - everything.keys() == {"SDXL_OPERATOR_BIND_ADDRESS"}
 
 
+def test_the_variables_of_fetch_jobs_reach_the_operator_as_they_are(render: Any) -> None:
+    settings = OperatorSettings.from_environment(environment_of(render("custom")))
+    assert settings.fetch_environment == {
+        "HF_ENDPOINT": "https://hub.example.com",
+        "HTTPS_PROXY": "http://proxy.example.com:3128",
+        "NO_PROXY": "10.0.0.0/8,.svc",
+    }
+
+
 def test_the_defaults_of_the_chart_are_those_of_the_operator(render: Any) -> None:
     by_chart = OperatorSettings.from_environment(environment_of(render("default")))
     assert by_chart.model_copy(update={"profiles_folder": None}) == OperatorSettings()

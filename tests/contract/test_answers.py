@@ -2,12 +2,14 @@
 
 import errno
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from sdxl_operator.naming import Object, Reason
 from sdxl_operator.status import bank as bank_status
+from sdxl_operator.status import progress as model_progress
 from sdxl_operator.status.buckets import bucket_rows, cold_start
 from sdxl_operator.status.pods import RUNTIME_REASONS, ending
 from sdxl_runtime import termination
@@ -123,6 +125,21 @@ def test_the_longest_result_still_fits_into_a_termination_message(tmp_path: Path
     found = ending(ended(log.read_text(), 0), Reason.COMPILE_FAILED, "")
     assert found is not None
     assert len(bank_status.entries_from(found.result)) == 32
+
+
+def test_what_fetch_says_of_its_progress_becomes_numbers_of_status() -> None:
+    times = [0.0]
+    progress = Progress(clock=lambda: times[-1])
+    progress.stage("Downloading")
+    progress.transfer(10_000)
+    times.append(10.0)
+    progress.add_bytes(4000)
+    answer = json.loads(json.dumps(progress.to_json()))
+    found = model_progress.sample({}, answer, datetime(2026, 1, 1, tzinfo=UTC))
+    assert set(found) == set(model_progress.MEMBERS)
+    assert found["progress"] == "Downloading 40%"
+    assert (found["bytesDone"], found["totalBytes"]) == (4000, 10_000)
+    assert (found["bytesPerSecond"], found["etaSeconds"]) == (400, 15)
 
 
 def test_progress_becomes_a_sentence() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,21 +13,26 @@ from sdxl_operator.api import ProfileSpec, ServiceSpec
 from sdxl_operator.api.profile import Backend as ProfileBackend
 from sdxl_operator.api.server import Scheduler
 from sdxl_operator.api.service import Precision as SpecPrecision
-from sdxl_operator.api.weights import ModelContent
+from sdxl_operator.api.weights import HUBS, ModelContent
 from sdxl_operator.naming import Object
-from sdxl_operator.plan import bank, model, pod, replica
+from sdxl_operator.plan import bank, bank_import, model, pod, replica
 from sdxl_operator.plan.bank import Demand
 from sdxl_operator.plan.resolved import Resolved
 from sdxl_operator.plan.weights import Weights
 from sdxl_operator.runtime_client import INTERNAL_PORT
+from sdxl_runtime import sources
 from sdxl_runtime.__main__ import main
 from sdxl_runtime.bank import accepted_entry
+from sdxl_runtime.bank.explain import outside
 from sdxl_runtime.buckets import Bucket
+from sdxl_runtime.oci.names import parse
 from sdxl_runtime.protocol import SCHEDULERS
 from sdxl_runtime.settings import AdapterFile, Backend, CompileMode, Precision, Settings
+from sdxl_runtime.sources.repository import Repository
 
 CONTRACT = (Path(__file__).parents[2] / "docs" / "contract.md").read_text()
 DIGEST = "sha256:" + "ab" * 32
+FROM = f"oci://registry.example/bank@{DIGEST}"
 BUCKETS = [
     {"width": 128, "height": 128, "batch": 1},
     {"width": 160, "height": 96, "batch": 4},
@@ -64,6 +70,13 @@ def resolved(**change: Object) -> Resolved:
     return Resolved("space", "studio", spec, profile)
 
 
+def importing() -> Resolved:
+    """A service whose bank comes, signed, from a registry without TLS that asks for credentials."""
+    service = resolved(tuneBank={"from": FROM}, server={"imagePullSecrets": [{"name": "registry"}]})
+    more = {"bank_registries": ["http://registry.example"], "bank_public_key": "-----BEGIN PUBLIC KEY-----"}
+    return replace(service, profile=service.profile.model_copy(update=more))
+
+
 def owned(kind: str, name: str, spec: Object) -> Object:
     metadata = {"name": name, "namespace": "space", "uid": "u-1"}
     return {
@@ -94,7 +107,20 @@ def fetch_container(weights: Weights | None = None) -> Object:
     return job["spec"]["template"]["spec"]["containers"][0]
 
 
-CONTAINERS = {"serve": serve_container, "compile": compile_container, "fetch": fetch_container}
+def import_container() -> Object:
+    service = importing()
+    own_model = owned("SDXLModel", service.model.name, service.model.spec)
+    own_bank = owned("SDXLTuneBank", str(service.bank_name), service.bank or {})
+    job = bank_import.import_job(own_bank, service.profile, Demand.of([service.spec]), own_model)
+    return job["spec"]["template"]["spec"]["containers"][0]
+
+
+CONTAINERS = {
+    "serve": serve_container,
+    "compile": compile_container,
+    "fetch": fetch_container,
+    "bank import": import_container,
+}
 
 
 def settings_of(container: Object) -> Settings:
@@ -112,9 +138,9 @@ def settings_of(container: Object) -> Settings:
 @pytest.mark.parametrize("command", CONTAINERS)
 def test_the_runtime_knows_the_command_and_every_variable_of_the_container(command: str) -> None:
     container = CONTAINERS[command]()
-    assert container["args"] == [command]
+    assert container["args"] == command.split()
     with pytest.raises(SystemExit, match="0"):
-        main([command, "--help"])
+        main([*command.split(), "--help"])
     documented = set(re.findall(r"`(SDXL_[A-Z_]+)`", CONTRACT))
     names = [item["name"] for item in container["env"] if item["name"].startswith("SDXL_")]
     assert len(names) == len(set(names))
@@ -181,10 +207,79 @@ def test_the_compile_job_and_the_replica_see_the_same_model_and_the_same_bank() 
     assert set(compiling.buckets) == set(serving.buckets)
 
 
+def test_an_import_and_the_replica_see_the_same_bank() -> None:
+    served = settings_of(replica.template(importing(), DIGEST)["spec"]["containers"][0])
+    brought = settings_of(import_container())
+    same = (
+        "backend",
+        "model_variant",
+        "model_digest",
+        "precision",
+        "compile_mode",
+        "bank_path",
+        "bank_name",
+        "bank_spec",
+    )
+    assert {name: getattr(brought, name) for name in same} == {name: getattr(served, name) for name in same}
+    assert set(brought.buckets) == set(served.buckets)
+    assert brought.bank_path != settings_of(compile_container()).bank_path
+    assert brought.bank_path is not None
+    assert brought.bank_path.is_relative_to("/bank")
+
+
+def test_an_import_is_told_from_where_and_by_whom() -> None:
+    found, container = settings_of(import_container()), import_container()
+    assert str(parse(found.bank_from)) == FROM
+    assert found.bank_public_key == "-----BEGIN PUBLIC KEY-----"
+    assert found.registry_plain_http
+    assert str(found.registry_config) in {item["mountPath"] for item in container["volumeMounts"]}
+
+
+def test_what_is_known_outside_is_explained_inside() -> None:
+    found = settings_of(serve_container())
+    assert found.bank_name == resolved().bank_name
+    explained = outside(found.bank_name, found.bank_spec)
+    assert explained["model.source"] == "demo://shapes"
+    assert explained["compile.minimumSpeedupPercent"] == "111"
+    assert naming.bank_name(json.loads(found.bank_spec)) == found.bank_name
+
+
 def test_fetch_writes_where_the_others_read() -> None:
     assert settings_of(fetch_container()).model_path == settings_of(serve_container()).model_path
     assert settings_of(fetch_container()).model_source == "demo://shapes"
     assert settings_of(fetch_container()).model_content == ModelContent.PIPELINE
+
+
+HUB = {"source": "hf://team/sdxl", "revision": "c0ffee" * 6 + "c0ff", "tokenSecretRef": {"name": "hub-token"}}
+
+
+def test_fetch_reads_the_repository_of_a_hub_its_commit_and_where_the_tokens_are() -> None:
+    service = resolved(model={**HUB, "variant": "fp16"})
+    demand = model.Demand.of(service.model.name, [service.spec])
+    mirror = {"HF_ENDPOINT": "https://mirror"}
+    own = owned("SDXLModel", service.model.name, service.model.spec)
+    container = model.fetch_job(own, "runtime:1", "Always", demand, mirror)["spec"]["template"]["spec"]["containers"][0]
+    found = settings_of(container)
+    assert Repository.of(found) == Repository(HUB["source"], "team/sdxl", "", HUB["revision"])
+    assert found.model_variant == "fp16"
+    assert found.model_path == Path("/models") / service.model.name
+    mounts = {item["mountPath"]: item for item in container["volumeMounts"]}
+    assert mounts[str(found.model_token_path)]["readOnly"]
+    assert {"name": "HF_ENDPOINT", "value": "https://mirror"} in container["env"]
+
+
+def test_the_schemes_of_both_sides_are_the_same() -> None:
+    assert tuple(f"{scheme}://" for scheme in sources.HUBS) == HUBS
+    message = str(ServiceSpec.model_json_schema())
+    assert [scheme for scheme in sources.SOURCES if f"{scheme}://" not in message] == []
+
+
+def test_no_pod_but_the_fetch_jobs_has_the_token() -> None:
+    service = resolved(model={**HUB, "variant": "fp16"})
+    own_bank = owned("SDXLTuneBank", str(service.bank_name), service.bank or {})
+    own_model = owned("SDXLModel", service.model.name, service.model.spec)
+    job = bank.compile_job(own_bank, service.profile, Demand.of([service.spec]), own_model)
+    assert "hub-token" not in json.dumps([replica.template(service, DIGEST), job])
 
 
 def test_a_fetched_adapter_and_refiner_are_where_the_replica_looks_for_them() -> None:

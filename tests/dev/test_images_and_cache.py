@@ -148,7 +148,7 @@ def test_only_images_named_localhost_can_be_loaded() -> None:
 def test_the_tools_image_is_a_readable_archive_with_the_pause_command(tmp_path: Path) -> None:
     program = tmp_path / "node-tools"
     program.write_bytes(b"\x7fELF" + bytes(14) + b"\x3e\x00")
-    (tmp_path / "image.tar").write_bytes(archive.archive(program, "localhost/x:1"))
+    (tmp_path / "image.tar").write_bytes(archive.archive(program, "localhost/x:1", "node-tools", "pause", ["volume"]))
     listed = subprocess.run(["tar", "-tf", tmp_path / "image.tar"], capture_output=True, text=True, check=True).stdout
     assert "manifest.json" in listed.split()
 

@@ -80,6 +80,8 @@ COMPLETE = {"type": "Complete"}
 FETCHED = json.dumps({"digest": "sha256:1", "bytes": 5, "files": 2, "sizeMultiple": 32})
 MODEL_OBJECT = owner(MODEL, "m", {"source": "demo://shapes"})
 BANK_OBJECT = owner(BANK, "b", {"profile": "cpu"})
+FROM = "oci://registry.example/team/bank@sha256:" + "ab" * 32
+IMPORTED_BANK = owner(BANK, "b", {"profile": "cpu", "from": FROM})
 
 
 def fetch(job: Object | None, observed: Observed, previous: Object | None = None) -> Standing:
@@ -102,6 +104,19 @@ def of_compile(job: Object | None = None, *pods: Object, **observed: Any) -> Obj
     return one(of_bank(found), "Ready")
 
 
+def of_import(job: Object | None = None, *pods: Object, **result: Any) -> Object:
+    """The Ready condition of a bank whose import Job stands so, or has this result."""
+    found = standing(job, Observed(pods), {}, bank_status.IMPORT_WORDS, LATER)
+    if result:
+        found = Standing(Finding(True, Reason.IMPORTING), result=result)
+    return one(bank_status.build(IMPORTED_BANK, found, None, ["128x128b1"], USED, "claim", LATER), "Ready")
+
+
+def imported(*entries: Object, **status: Any) -> Object:
+    """A bank that was imported, with this in its status."""
+    return {**IMPORTED_BANK, "status": {"entries": list(entries), **status}}
+
+
 def of_bank(found: Standing | None, progress: Object | None = None, previous: Object | None = None) -> Object:
     bank = {**BANK_OBJECT, "status": previous or {}}
     return bank_status.build(bank, found, progress, ["128x128b1"], USED, "claim", LATER)
@@ -113,6 +128,7 @@ def child(reason: Reason, holds: bool = True, message: str = "", **status: Any) 
     return {"status": {"conditions": [ready], **status}}
 
 
+MISSING = {"key": "128x128b1", "state": "Missing", "why": "the artefact holds 64x64b1"}
 KEPT = {"key": "128x128b1", "state": "Kept", "digest": "sha256:2", "speedupPercent": 133}
 
 

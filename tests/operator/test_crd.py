@@ -245,6 +245,33 @@ def test_an_older_crd_lacks_the_fields_that_it_does_not_know() -> None:
     assert missing_fields(older, wanted) == ["spec.buckets[].batch", "spec.suspend"]
 
 
+def test_an_older_crd_lacks_values_and_subresources_too() -> None:
+    older, wanted = definition(KINDS[0]), definition(KINDS[0])
+    version = older["spec"]["versions"][0]
+    del version["subresources"]["scale"]
+    precision = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["precision"]
+    precision["enum"].remove("BF16")
+    assert missing_fields(older, wanted) == ["the subresource scale", "spec.precision=BF16"]
+    del precision["enum"]
+    assert missing_fields(older, wanted) == ["the subresource scale"], "anything is taken there"
+
+
+def test_what_a_crd_keeps_without_knowing_it_is_not_missing() -> None:
+    older, wanted = definition(KINDS[0]), definition(KINDS[0])
+    schema = older["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+    schema["spec"] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    assert missing_fields(older, wanted) == []
+
+
+def test_a_crd_says_by_its_hash_whether_it_is_of_this_version() -> None:
+    live, wanted = definition(KINDS[0]), definition(KINDS[0])
+    assert crd.is_of_this_version(live, wanted)
+    live["metadata"]["annotations"][crd.HASH_ANNOTATION] = "newer"
+    assert not crd.is_of_this_version(live, wanted)
+    del live["metadata"]["annotations"]
+    assert not crd.is_of_this_version(live, wanted)
+
+
 def test_a_newer_crd_lacks_nothing() -> None:
     newer, wanted = definition(KINDS[0]), definition(KINDS[0])
     newer["metadata"]["annotations"][crd.HASH_ANNOTATION] = "newer"

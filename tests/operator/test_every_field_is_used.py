@@ -20,6 +20,8 @@ from sdxl_operator.plan import claim, deployment, disruption, replica
 from sdxl_operator.plan import model as plan_model
 from sdxl_operator.plan import service as plan_service
 from sdxl_operator.plan.bank import Demand
+from sdxl_operator.plan.bank_import import import_job
+from sdxl_operator.plan.placement import Candidate, Placed, by_wish, of_job
 from sdxl_operator.plan.resolved import Resolved
 from sdxl_operator.plan.weights import Weights
 from sdxl_operator.status.usage import Usage
@@ -56,7 +58,14 @@ PROFILE_SPEC: Object = {
     "hostMounts": [{"hostPath": "/dev/card"}],
     "environment": [{"name": "A", "value": "1"}],
     "allowedNamespaces": [NAMESPACE],
+    "bankRegistries": ["registry.example"],
 }
+HUB: Object = {"source": "hf://team/sdxl", "revision": "a" * 40, "tokenSecretRef": {"name": "hub-token"}}
+OF_HUB: Object = {"model": HUB}
+REFINER_OF_HUB: Object = {"model": {"source": "demo://shapes", "refiner": HUB}}
+ADAPTER_OF_HUB: Object = {"model": {"source": "demo://shapes", "adapters": [{"name": "pixel", **HUB}]}}
+FROM = "oci://registry.example/bank@sha256:" + "ab" * 32
+IMPORTING: Object = {**SERVICE_SPEC, "tuneBank": {"from": FROM}}
 MODEL_SPEC: Object = {"source": "demo://shapes"}
 BANK_SPEC: Object = {
     "model": {"name": "shapes", "source": "demo://shapes"},
@@ -68,22 +77,36 @@ BANK_SPEC: Object = {
 }
 BASES = {SERVICE: SERVICE_SPEC, PROFILE: PROFILE_SPEC, MODEL: MODEL_SPEC, BANK: BANK_SPEC}
 
+HUB_FIELDS = ("revision", "tokenSecretRef.name", "tokenSecretRef.key")
+
 OTHER: dict[tuple[str, str], Any] = {
     (SERVICE, "model.source"): "pvc://weights/sdxl",
     (SERVICE, "model.refiner.source"): "pvc://weights/refiner",
     (SERVICE, "model.adapters[].source"): "pvc://weights/pixel",
+    (SERVICE, "model.revision"): "b" * 40,
+    (SERVICE, "model.refiner.revision"): "b" * 40,
+    (SERVICE, "model.adapters[].revision"): "b" * 40,
+    (MODEL, "revision"): "b" * 40,
     (SERVICE, "accelerator.profile"): "another",
     (SERVICE, "server.defaults.guidanceScale"): "7.5",
+    (SERVICE, "tuneBank.from"): FROM,
     (PROFILE, "resource.name"): "example.org/other",
     (PROFILE, "hostMounts[].hostPath"): "/dev/other",
     (PROFILE, "allowedNamespaces[]"): "elsewhere",
+    (PROFILE, "bankRegistries[]"): "elsewhere.example",
+    (PROFILE, "bankPublicKey"): "-----BEGIN PUBLIC KEY-----",
     (MODEL, "source"): "pvc://weights/sdxl",
     (BANK, "model.source"): "pvc://weights/sdxl",
     (BANK, "profile"): "another",
+    (BANK, "from"): FROM,
 }
 """Other values where one made from the type would not be a good one."""
 
 BESIDE: dict[tuple[str, str], Object] = {
+    **{(SERVICE, f"model.{name}"): OF_HUB for name in HUB_FIELDS},
+    **{(SERVICE, f"model.refiner.{name}"): REFINER_OF_HUB for name in HUB_FIELDS},
+    **{(SERVICE, f"model.adapters[].{name}"): ADAPTER_OF_HUB for name in HUB_FIELDS},
+    (MODEL, "revision"): {"source": "hf://team/sdxl", "revision": "a" * 40},
     (PROFILE, "environment[].fieldRef.fieldPath"): {"environment": [{"name": "A", "fieldRef": {"fieldPath": "x"}}]},
 }
 """What the base needs so that a field can be there at all."""
@@ -173,9 +196,9 @@ def of_service(spec: Object, profile: Object) -> Any:
 
 def _of_model(service: Resolved, weights: Weights) -> list[Any]:
     model = owner(MODEL, weights.name, weights.spec)
-    secrets = [secret.name for secret in service.spec.server.image_pull_secrets]
     usage = Usage.of(["studio"], [service.spec.model.retention], {}, NOW)
-    fetch = plan_model.fetch_job(model, "image", "Always", secrets)["spec"]
+    demand = plan_model.Demand.of(weights.name, [service.spec])
+    fetch = plan_model.fetch_job(model, "image", "Always", demand)["spec"]
     return [fetch, claim.build(model, naming.MODEL_LABEL, "model"), usage.to_status()]
 
 
@@ -185,8 +208,12 @@ def _of_bank(service: Resolved) -> list[Any]:
     bank = owner(BANK, service.bank_name, service.bank)
     model = owner(MODEL, service.model.name, service.model.spec, {"digest": DIGEST})
     usage = Usage.of(["studio"], [service.spec.tune_bank.retention], {}, NOW)
-    job = plan_bank.compile_job(bank, service.profile, Demand.of([service.spec]), model)["spec"]
-    return [job, claim.build(bank, naming.BANK_LABEL, "bank"), usage.to_status()]
+    build = import_job if service.spec.tune_bank.from_ else plan_bank.compile_job
+    job = build(bank, service.profile, Demand.of([service.spec]), model)["spec"]
+    wish = service.spec.compile
+    holders = [Candidate("studio", 1, wish.placement, borrow) for borrow in (wish.borrow, False)]
+    placed = [of_job("no card", True, [holder], Placed(), "card").to_status() for holder in holders]
+    return [job, claim.build(bank, naming.BANK_LABEL, "bank"), usage.to_status(), by_wish(holders), *placed]
 
 
 def _of_replicas(service: Object, wanted: Resolved) -> list[Any]:
@@ -219,7 +246,7 @@ async def outcome(kind: str, spec: Object) -> Any:
     if kind == SERVICE:
         return of_service(spec, PROFILE_SPEC)
     if kind == PROFILE:
-        return of_service(SERVICE_SPEC, spec)
+        return [of_service(SERVICE_SPEC, spec), of_service(IMPORTING, spec)]
     return await of_object(kind, spec)
 
 

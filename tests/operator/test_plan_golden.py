@@ -10,10 +10,12 @@ import yaml
 from sdxl_operator import naming
 from sdxl_operator.naming import BANK, MODEL, Object
 from sdxl_operator.plan import bank as plan_bank
+from sdxl_operator.plan import bank_import as plan_import
 from sdxl_operator.plan import claim, deployment, disruption, replica, revision, signing
 from sdxl_operator.plan import model as plan_model
 from sdxl_operator.plan import service as plan_service
 from sdxl_operator.plan.bank import Demand
+from sdxl_operator.plan.model import Demand as FetchDemand
 from sdxl_operator.plan.resolved import Resolved
 from sdxl_operator.plan.weights import Weights
 from tests.operator.builders import DIGEST, NAMESPACE, a_service, chart_profile, merged, owner, resolved
@@ -75,9 +77,21 @@ def compile_job(service: Resolved) -> Object:
     return plan_bank.compile_job(of_bank(service), service.profile, Demand.of([service.spec]), model)
 
 
-def fetch_job(weights: Weights) -> Object:
+def import_job(service: Resolved) -> Object:
+    model = owner(MODEL, service.model.name, service.model.spec, {"digest": DIGEST})
+    return plan_import.import_job(of_bank(service), service.profile, Demand.of([service.spec]), model)
+
+
+def fetch_job(weights: Weights, demand: FetchDemand | None = None, **variables: str) -> Object:
     model = owner(MODEL, weights.name, weights.spec)
-    return plan_model.fetch_job(model, "example.org/fetch:1", "Always", ["registry"])
+    given = demand or FetchDemand(pull_secrets=("registry",))
+    return plan_model.fetch_job(model, "example.org/fetch:1", "Always", given, variables)
+
+
+def of_hub() -> Object:
+    """The fetch Job of a service's own token, behind an admin's proxy."""
+    service = resolved(OF_HUBS)
+    return fetch_job(service.model, FetchDemand.of(service.model.name, [service.spec]), **MIRROR)
 
 
 def a_revision(service: Resolved) -> Object:
@@ -117,7 +131,28 @@ FURTHER: Object = {
     },
     "auth": {"apiKeysSecretRef": {"name": "studio-keys"}},
 }
+COMMIT = "c0ffee" * 6 + "c0ff"
+OF_HUBS: Object = {
+    "model": {
+        "source": "hf://stabilityai/stable-diffusion-xl-base-1.0",
+        "revision": COMMIT,
+        "variant": "fp16",
+        "tokenSecretRef": {"name": "hub-token"},
+        "adapters": [{"name": "pixel", "source": "modelscope://team/loras/pixel.safetensors", "revision": COMMIT}],
+    }
+}
+MIRROR = {"HF_ENDPOINT": "https://hub.example", "HTTPS_PROXY": "http://proxy.example:3128"}
 SMALL = {"replicas": 2}
+FROM = "oci://registry.example/team/bank@sha256:" + "ab" * 32
+IMPORTING: Object = {"tuneBank": {"from": FROM}}
+
+
+def signed_and_plain() -> Object:
+    """The Ascend profile for hosts, which takes signed banks from a registry without TLS."""
+    more = {"bankRegistries": ["http://registry.example"], "bankPublicKey": "-----BEGIN PUBLIC KEY-----\n…"}
+    return {**on_host(), "spec": {**on_host()["spec"], **more}}
+
+
 SIZED = {"tuneBank": {"volume": {"size": "5Gi", "storageClassName": "fast", "accessModes": ["ReadWriteOnce"]}}}
 
 PLANS: dict[str, Callable[[], Object | None]] = {
@@ -132,6 +167,7 @@ PLANS: dict[str, Callable[[], Object | None]] = {
     "model": lambda: plan_model.build(NAMESPACE, resolved(FULL, on_host()).model),
     "model-adapter": lambda: plan_model.build(NAMESPACE, resolved(FURTHER).adapters[0]),
     "model-refiner": lambda: plan_model.build(NAMESPACE, resolved(FURTHER).weights[1]),
+    "model-of-hub": lambda: plan_model.build(NAMESPACE, resolved(OF_HUBS).model),
     "signing": lambda: signing.build(a_service(), "5ec7e7" * 4),
     "bank": lambda: plan_bank.build(resolved(FULL, on_host())),
     "claim": lambda: a_claim(resolved(SIZED)),
@@ -140,9 +176,14 @@ PLANS: dict[str, Callable[[], Object | None]] = {
     "fetch-job": lambda: fetch_job(resolved().model),
     "fetch-job-in-place": lambda: fetch_job(resolved(FULL, on_host()).model),
     "fetch-job-adapter": lambda: fetch_job(resolved(FURTHER).adapters[0]),
+    "fetch-job-of-hub": of_hub,
     "compile-job": lambda: compile_job(resolved()),
     "compile-job-ascend-910b-on-host": lambda: compile_job(resolved(FULL, on_host())),
     "accepted": lambda: accepted(resolved()),
+    "bank-imported": lambda: plan_bank.build(resolved(IMPORTING)),
+    "import-job": lambda: import_job(resolved(IMPORTING)),
+    "import-job-ascend-910b-on-host": lambda: import_job(resolved(merged(FULL, IMPORTING), signed_and_plain())),
+    "template-imported": lambda: template(resolved(IMPORTING)),
 }
 
 

@@ -16,10 +16,10 @@ from sdxl_operator.plan import deployment, job, pod, revision
 from sdxl_operator.plan.bank import Demand
 from sdxl_operator.plan.weights import model_path
 from tests.operator.builders import a_profile, a_service, chart_profile, resolved, service_spec
-from tests.operator.test_plan_golden import FULL, FURTHER, PLANS, compile_job, fetch_job, on_host, template
+from tests.operator.test_plan_golden import FROM, FULL, FURTHER, PLANS, compile_job, fetch_job, on_host, template
 
 LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
-POD_PLANS = [name for name in PLANS if name.startswith(("template", "fetch", "compile"))]
+POD_PLANS = [name for name in PLANS if name.startswith(("template", "fetch", "compile", "import"))]
 
 
 def pod_of(name: str) -> Object:
@@ -72,7 +72,7 @@ def test_no_variable_is_given_twice_and_no_devices_are_picked_by_hand(name: str)
     assert not [item for item in variables if "VISIBLE_DEVICES" in item]
 
 
-@pytest.mark.parametrize("name", [name for name in POD_PLANS if "ascend" in name])
+@pytest.mark.parametrize("name", [name for name in POD_PLANS if "ascend" in name and "import" not in name])
 def test_an_extended_resource_is_requested_as_it_is_limited(name: str) -> None:
     resources = pod_of(name)["containers"][0]["resources"]
     assert resources["requests"]["huawei.com/Ascend910"] == resources["limits"]["huawei.com/Ascend910"] == "2"
@@ -142,7 +142,7 @@ def test_names_are_dns_labels_however_long_and_odd_what_they_are_made_of() -> No
                 "kind": "",
             },
             naming.BANK_LABEL,
-            chance.choice(["fetch", "compile"]),
+            chance.choice(["fetch", "compile", "import"]),
             {"text": text},
             None,
         )["metadata"]["name"]
@@ -175,6 +175,7 @@ def test_services_of_equal_model_and_bank_share_them() -> None:
         ({"accelerator": {"profile": "other"}}, {}),
         ({"compile": {"tuning": {"minimumSpeedupPercent": 110}}}, {}),
         ({"tuneBank": {"volume": {"storageClassName": "fast"}}}, {}),
+        ({"tuneBank": {"from": FROM}}, {}),
         ({}, {"image": "example.org/sdxl-runtime:2"}),
     ],
 )

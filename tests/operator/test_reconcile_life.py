@@ -135,6 +135,36 @@ async def test_while_a_revision_rolls_out_status_tells_current_and_updated_apart
     assert found["updated"] != old
     assert life.reason("Progressing") == "Loading"
     assert life.condition("Progressing")["status"] == "True"
+    assert life.condition("Progressing")["message"].startswith("Restart (server.env[A]): ")
+    assert life.service()["status"]["rollout"] == {"impact": "Restart", "fields": ["server.env[A]"]}
+    life.world.held = set()
+    await life.settle()
+    assert "rollout" not in life.service()["status"]
+    assert life.condition("Progressing")["message"] == "All replicas are of the updated revision and ready."
+
+
+async def test_while_the_next_bank_is_made_progressing_says_what_the_edit_costs_and_what_it_waits_for() -> None:
+    life = await served()
+    life.world.outcome["compile"] = lambda pod: None
+    life.change(buckets=TWO_BUCKETS, replicas=2)
+    await life.wait(20)
+    assert life.service()["status"]["rollout"] == {"impact": "Recompile", "fields": ["buckets[128x160b4]"]}
+    found = life.condition("Progressing")
+    assert (found["status"], found["reason"]) == ("True", "Compiling")
+    assert found["message"] == f"Recompile (buckets[128x160b4]): {life.condition('BankReady')['message']}"
+    life.change(buckets=[TWO_BUCKETS[0]])
+    await life.settle()
+    assert life.is_ready()
+    assert "rollout" not in life.service()["status"]
+
+
+async def test_an_edit_that_is_not_accepted_does_not_count_as_progress() -> None:
+    life = await served()
+    life.change(buckets=[{"width": 136, "height": 128}])
+    await life.settle()
+    found = life.condition("Progressing")
+    assert (found["status"], found["reason"]) == ("False", "BucketNotDivisible")
+    assert life.service()["status"]["rollout"]["impact"] == "Recompile"
 
 
 async def test_a_newer_profile_rolls_nobody_and_is_offered_as_an_update() -> None:
@@ -145,6 +175,10 @@ async def test_a_newer_profile_rolls_nobody_and_is_offered_as_an_update() -> Non
     assert template_of(life) == template
     assert revision_of(life) == revision
     assert life.reason("UpdateAvailable") == "NewerTemplate"
+    offer = "(Retune) spec.containers[server].image: example.org/sdxl-runtime:1 → example.org/sdxl-runtime:2"
+    assert life.condition("UpdateAvailable")["message"].startswith(
+        f"The next edit that replaces pods also brings {offer}"
+    )
     assert life.is_ready()
     assert len(life.cluster.all(BANK)) == 1
     life.profile()

@@ -21,6 +21,7 @@ def test_every_field_can_be_set_by_its_variable() -> None:
         "RESYNC_SECONDS": "60",
         "FETCH_IMAGE": "fetch:1",
         "FETCH_IMAGE_PULL_POLICY": "Never",
+        "FETCH_ENVIRONMENT": "{'HF_ENDPOINT': 'https://mirror'}",
         "PROFILES_FOLDER": "/profiles",
         "RETENTION_GRACE_SECONDS": "0",
         "BIND_ADDRESS": "127.0.0.1",
@@ -31,7 +32,8 @@ def test_every_field_can_be_set_by_its_variable() -> None:
         "STOP_TIMEOUT_SECONDS": "1",
         "LOG_LEVEL": "DEBUG",
     }
-    settings = OperatorSettings.from_environment({f"{PREFIX}{name}": value for name, value in given.items()})
+    written = {**given, "FETCH_ENVIRONMENT": given["FETCH_ENVIRONMENT"].replace("'", '"')}
+    settings = OperatorSettings.from_environment({f"{PREFIX}{name}": value for name, value in written.items()})
     assert {name.upper() for name in OperatorSettings.model_fields} == given.keys()
     for name, value in given.items():
         assert str(getattr(settings, name.lower())).removesuffix(".0") == value
@@ -55,6 +57,11 @@ def test_other_variables_and_empty_ones_are_left_alone() -> None:
         ({"WORKERS": "many"}, "SDXL_OPERATOR_WORKERS is 'many': input should be a valid integer"),
         ({"WORKERS": "0"}, "SDXL_OPERATOR_WORKERS is '0': input should be greater than or equal to 1"),
         ({"LOG_LEVEL": "LOUD"}, "SDXL_OPERATOR_LOG_LEVEL is 'LOUD': input should be 'DEBUG'"),
+        ({"FETCH_ENVIRONMENT": "HF_ENDPOINT=x"}, "it must be a JSON object like"),
+        ({"FETCH_ENVIRONMENT": "[]"}, "input should be a valid dictionary"),
+        ({"FETCH_ENVIRONMENT": '{"A": 1}'}, "input should be a valid string"),
+        ({"FETCH_ENVIRONMENT": '{"SDXL_MODEL_PATH": "/"}'}, "SDXL_MODEL_PATH is not for the admin to set"),
+        ({"FETCH_ENVIRONMENT": '{"HOME": "/"}'}, "HOME is not for the admin to set"),
         ({"NAMESPACES": "a"}, "SDXL_OPERATOR_NAMESPACES is not a setting; there are SDXL_OPERATOR_NAMESPACE"),
     ],
 )

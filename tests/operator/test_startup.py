@@ -90,6 +90,36 @@ async def test_an_older_crd_is_named_with_the_fields_it_lacks() -> None:
         await check_crds(StartingCluster(*crds))
 
 
+async def test_a_crd_that_was_edited_by_hand_is_noticed_although_it_says_that_it_is_ours() -> None:
+    crds = all_crds()
+    status = crds[0]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
+    status["buckets"]["items"]["properties"]["state"]["enum"].remove("Warming")
+    del status["rollout"]
+    with pytest.raises(
+        StartupError, match=r"lacks status\.rollout, status\.buckets\[\]\.state=Warming: apply the crds/"
+    ):
+        await check_crds(StartingCluster(*crds))
+
+
+async def test_of_much_that_is_missing_a_part_is_named_and_the_rest_counted() -> None:
+    crds = all_crds()
+    spec = crds[0]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["server"]
+    count = len(spec["properties"])
+    spec["properties"] = {}
+    with pytest.raises(StartupError, match=rf"(spec\.server\.\w+, ){{4}}spec\.server\.\w+ and {count - 5} more: apply"):
+        await check_crds(StartingCluster(*crds))
+
+
+async def test_a_crd_with_all_fields_but_of_another_version_is_only_warned_about(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    crds = all_crds()
+    crds[1]["metadata"]["annotations"][crd.HASH_ANNOTATION] = "newer"
+    await check_crds(StartingCluster(*crds))
+    (record,) = caplog.records
+    assert "sdxlmodels.sdxl.dev has every field, but is of another version" in record.getMessage()
+
+
 async def test_a_crd_that_was_made_a_moment_ago_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(startup, "POLL_SECONDS", 0.01)
     cluster = StartingCluster(*all_crds(), served_after=3)

@@ -5,26 +5,32 @@ from dataclasses import replace
 
 import pytest
 
-from sdxl_operator.accept import measured
+from sdxl_operator.accept import bank_fits, measured
 from sdxl_operator.api.service import ServiceSpec
-from sdxl_operator.naming import REASONS, Object, Reason, Ref
+from sdxl_operator.naming import BANK, REASONS, Object, Reason, Ref
 from sdxl_operator.reconcile.children import NotOurs, refusal_reason
 from sdxl_operator.status import model as model_status
 from sdxl_operator.status.conditions import Finding
 from sdxl_operator.status.pods import Observed
 from sdxl_operator.status.work import Standing
-from tests.operator.builders import a_profile, service_spec
+from tests.operator.builders import a_profile, owner, resolved, service_spec
 from tests.operator.observations import (
     COMPLETE,
     FAILED,
     FETCHED,
+    FROM,
+    KEPT,
+    MISSING,
     a_deployment,
     a_job,
     a_view,
     child,
     ended,
+    imported,
+    of_bank,
     of_compile,
     of_fetch,
+    of_import,
     of_model,
     of_service,
     pod,
@@ -38,10 +44,17 @@ from tests.operator.observations import (
 )
 
 R = Reason
+PAUSED = Finding(True, R.PAUSED)
+DAMAGED = {"key": "128x128b1", "entry": "Corrupt", "digest": "sha256:2", "why": "its sha256 is not the manifest's"}
 LATE = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "RS has timed out"}
 QUOTA = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota: cards"}
 DEADLINE = {"type": "Failed", "reason": "DeadlineExceeded", "message": "Job was active longer than specified"}
 BACK_OFF = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}}
+
+
+def of_compiling(finding: Finding) -> Object:
+    """The status of a bank whose Job stands so."""
+    return of_bank(Standing(finding))
 
 
 def bad_buckets() -> Object:
@@ -65,6 +78,15 @@ def taken() -> Object:
 def on_zero(change: Object, kind: str = "Ready") -> Object:
     return of_service(a_view(change, deployment=a_deployment(0, 0, 0), observed=Observed()), kind)
 
+
+def named_bank(spec: Object | None) -> Object:
+    """The condition of a service that names a bank with these changes to what it would make; None: there is none."""
+    service = resolved({"tuneBank": {"bankRef": {"name": "shared"}}})
+    there = None if spec is None else owner(BANK, "shared", {**service.own_bank, **spec})
+    return of_service(replace(a_view(), accepted=bank_fits(replace(service, named_bank=there))), "Accepted")
+
+
+IN_ARTIFACT = {"bucket": "128x128b1", "state": "Kept", "digest": "sha256:2"}
 
 TABLE: list[tuple[str, Callable[[], Object], Reason, tuple[str, ...]]] = [
     ("all is there", lambda: of_service(a_view()), R.READY, ()),
@@ -157,6 +179,37 @@ TABLE: list[tuple[str, Callable[[], Object], Reason, tuple[str, ...]]] = [
         lambda: of_fetch(a_job(FAILED), pod(ended(1, words("ModelMissing", "/models/x is empty")), phase="Failed")),
         R.MODEL_MISSING,
         ("/models/x is empty",),
+    ),
+    *(
+        (
+            f"a fetch that says {reason.value}",
+            lambda reason=reason: of_fetch(  # type: ignore[misc]
+                a_job(FAILED), pod(ended(1, words(reason.value, "hf://a/b: so it is")), phase="Failed")
+            ),
+            reason,
+            ("hf://a/b: so it is", "tried 1 time,"),
+        )
+        for reason in (R.SOURCE_NOT_FOUND, R.SOURCE_UNAUTHORIZED, R.SOURCE_UNAVAILABLE, R.CHECKSUM_MISMATCH)
+    ),
+    (
+        "a token's Secret that is missing",
+        lambda: of_fetch(
+            a_job(),
+            waiting("ContainerCreating"),
+            pod_troubles={"pod-1": 'MountVolume.SetUp failed for volume "hub-tokens" : secret "hub" not found'},
+        ),
+        R.SECRET_NOT_FOUND,
+        ('volume "hub-tokens"', "make a Secret hub"),
+    ),
+    (
+        "a token's key that is missing",
+        lambda: of_fetch(
+            a_job(),
+            waiting("ContainerCreating"),
+            pod_troubles={"pod-1": "MountVolume.SetUp failed : references non-existent secret key: tokne"},
+        ),
+        R.SECRET_NOT_FOUND,
+        ("add the key tokne to the Secret",),
     ),
     (
         "a fetch that fails for its own reason",
@@ -307,6 +360,74 @@ TABLE: list[tuple[str, Callable[[], Object], Reason, tuple[str, ...]]] = [
         ("graph break",),
     ),
     ("a bank with every bucket", lambda: of_service(a_view(), "BankReady"), R.COMPILED, ()),
+    (
+        "a bank that is named and does not exist",
+        lambda: named_bank(None),
+        R.BANK_NOT_FOUND,
+        ("spec.tuneBank.bankRef names SDXLTuneBank shared",),
+    ),
+    (
+        "a bank that is named and was made for another image",
+        lambda: named_bank({"image": "example.org/other:2"}),
+        R.BANK_DIFFERS,
+        ("image is example.org/other:2 there, example.org/sdxl-runtime:1 here",),
+    ),
+    (
+        "a bank from where the profile allows none",
+        lambda: refused({"tuneBank": {"from": FROM}}),
+        R.REGISTRY_NOT_ALLOWED,
+        (FROM, "AcceleratorProfile cpu", "an admin lists registries in its bankRegistries"),
+    ),
+    (
+        "a bank from elsewhere than the profile allows",
+        lambda: refused({"tuneBank": {"from": FROM}}, a_profile(change={"bankRegistries": ["registry.example/other"]})),
+        R.REGISTRY_NOT_ALLOWED,
+        ("lets banks come from registry.example/other",),
+    ),
+    ("the import Job runs", lambda: of_import(a_job(), running()), R.IMPORTING, ("the-job",)),
+    ("the import Job is about to start", lambda: of_import(None), R.IMPORTING, ("import Job",)),
+    ("an imported bank", lambda: of_import(identity="1", entries=[IN_ARTIFACT]), R.IMPORTED, ()),
+    (
+        "an imported bank with every bucket of the service",
+        lambda: of_service(a_view(bank=imported(KEPT)), "BankReady"),
+        R.IMPORTED,
+        (),
+    ),
+    (
+        "an import that fails for its own reason",
+        lambda: of_import(a_job(FAILED), pod(ended(1, words("Internal", "oops")), phase="Failed")),
+        R.IMPORT_FAILED,
+        ("oops", "again at"),
+    ),
+    *(
+        (
+            f"an import that fails with {reason}",
+            lambda reason=reason: of_import(  # type: ignore[misc]
+                a_job(FAILED), pod(ended(1, words(reason.value, "its words")), phase="Failed")
+            ),
+            reason,
+            ("its words",),
+        )
+        for reason in (
+            R.REGISTRY_UNAVAILABLE,
+            R.REGISTRY_DENIED,
+            R.ARTIFACT_MISSING,
+            R.ARTIFACT_INVALID,
+            R.SIGNATURE_INVALID,
+        )
+    ),
+    (
+        "an artefact without a bucket that is declared",
+        lambda: of_service(a_view(bank=imported(MISSING)), "BankReady"),
+        R.MISSING,
+        ("128x128b1: the artefact holds 64x64b1; served uncompiled", "leave out tuneBank.from to compile"),
+    ),
+    (
+        "an artefact that was made for something else",
+        lambda: of_service(a_view(bank=imported(KEPT, stale="torch 2 here, 1 there")), "BankReady"),
+        R.STALE,
+        ("torch 2 here, 1 there",),
+    ),
     ("an eager service", lambda: of_service(a_view(bank_name=None), "BankReady"), R.NOT_NEEDED, ()),
     (
         "a replica that loads",
@@ -358,10 +479,42 @@ TABLE: list[tuple[str, Callable[[], Object], Reason, tuple[str, ...]]] = [
     ("a suspended service serves nobody", lambda: on_zero({"suspend": True}, "Available"), R.SUSPENDED, ()),
     (
         "a newer profile",
-        lambda: of_service(a_view(newer_template=True), "UpdateAvailable"),
+        lambda: of_service(a_view(update="image: a → b"), "UpdateAvailable"),
         R.NEWER_TEMPLATE,
-        (),
+        ("image: a → b",),
     ),
+    ("a paused service that serves", lambda: of_service(a_view(paused=PAUSED)), R.PAUSED, ()),
+    (
+        "a paused service whose replica went",
+        lambda: of_service(a_view(paused=PAUSED, deployment=a_deployment(ready=0), observed=Observed([]))),
+        R.PAUSED,
+        ("nothing is applied", "0 of 1 replicas ready"),
+    ),
+    (
+        "a compile Job that finds no accelerator",
+        lambda: next(iter(of_compiling(Finding(False, R.WAITING_FOR_ACCELERATOR, "no card is free"))["conditions"])),
+        R.WAITING_FOR_ACCELERATOR,
+        ("no card is free",),
+    ),
+    (
+        "the only replica lends its accelerator",
+        lambda: of_service(a_view(lent=1, deployment=a_deployment(0, 0, 0), observed=Observed()), "Available"),
+        R.ACCELERATOR_LENT,
+        ("to lend its accelerator",),
+    ),
+    (
+        "a replica that finds an entry damaged",
+        lambda: of_service(a_view(readiness={"studio-1": {"buckets": [DAMAGED]}}), "BankReady"),
+        R.CORRUPT,
+        ("studio-1", "its sha256 is not the manifest's"),
+    ),
+    (
+        "a revision that did not become ready",
+        lambda: of_service(a_view(rolled_back=Finding(False, R.ROLLED_BACK, "revision b was taken back"))),
+        R.ROLLED_BACK,
+        ("revision b was taken back",),
+    ),
+    ("a paused service makes no progress", lambda: of_service(a_view(paused=PAUSED), "Progressing"), R.PAUSED, ()),
     (
         "a model that nobody uses",
         lambda: next(iter(of_model(Standing(model_status.unused()))["conditions"])),

@@ -6,15 +6,17 @@ import pytest
 
 from sdxl_operator import naming
 from sdxl_operator.accept import measured
-from sdxl_operator.naming import ModelUse, Object, Reason
+from sdxl_operator.naming import MODEL, ModelUse, Object, Reason
 from sdxl_operator.plan import deployment, revision
+from sdxl_operator.plan.model import Demand, fetch_job
 from sdxl_operator.status import service as service_status
 from sdxl_operator.status.weights import UsedModel, members, of_models
-from tests.operator.builders import DIGEST, NOW, a_service, at, resolved
+from tests.operator.builders import DIGEST, NOW, a_service, at, owner, resolved
 from tests.operator.observations import a_view, child, of_service, used
 from tests.operator.test_plan_golden import FURTHER, template
 
 PIXEL = {"name": "pixel", "source": "demo://pixel"}
+SECOND = {"name": "another", "key": "hf"}
 REFINER = {"source": "demo://shapes-refiner"}
 
 
@@ -48,6 +50,84 @@ def test_adapters_and_refiner_change_neither_the_models_name_nor_the_banks() -> 
     plain, more = resolved(), resolved({"model": {"adapters": [PIXEL], "refiner": REFINER}})
     assert (more.model.name, more.bank_name) == (plain.model.name, plain.bank_name)
     assert plain.model.name == "demo-shapes-a476cd0aef", "a model of 0.1.0 keeps its name"
+
+
+COMMIT = "c0ffee" * 6 + "c0ff"
+TOKEN: Object = {"tokenSecretRef": {"name": "hub-token"}}
+OF_HUB: Object = {"source": "hf://team/sdxl", "revision": COMMIT}
+
+
+def test_the_model_of_another_commit_is_another_sdxlmodel() -> None:
+    one, other = resolved({"model": OF_HUB}), resolved({"model": {**OF_HUB, "revision": "d" * 40}})
+    assert one.model.spec["revision"] == COMMIT
+    assert one.model.name.startswith("hf-team-sdxl-")
+    assert one.model.name != other.model.name
+    assert one.model.path == f"/models/{one.model.name}"
+
+
+def test_a_token_is_no_part_of_what_the_files_are() -> None:
+    plain, with_token = resolved({"model": OF_HUB}), resolved({"model": {**OF_HUB, **TOKEN}})
+    assert (plain.model.name, plain.bank_name) == (with_token.model.name, with_token.bank_name)
+
+
+def test_a_token_is_no_part_of_a_revision() -> None:
+    def content(token: Object) -> Object:
+        adapter = {"name": "pixel", "source": "hf://team/pixel", "revision": COMMIT, **token}
+        refiner = {"source": "hf://team/refiner", "revision": COMMIT, **token}
+        return resolved({"model": {**OF_HUB, **token, "adapters": [adapter], "refiner": refiner}}).content
+
+    assert content(TOKEN) == content({})
+    assert content({})["model"]["adapters"][0]["revision"] == COMMIT
+
+
+@pytest.mark.parametrize(
+    ("source", "own", "token"),
+    [
+        ("hf://team/pixel", {}, "hub-token"),
+        ("hf://team/pixel", {"tokenSecretRef": {"name": "other"}}, "other"),
+        ("modelscope://team/pixel", {}, None),
+        ("modelscope://team/pixel", {"tokenSecretRef": {"name": "other"}}, "other"),
+        ("demo://pixel", {}, None),
+        ("pvc://loras/pixel", {}, None),
+    ],
+)
+def test_the_models_token_is_the_adapters_and_the_refiners_where_both_are_of_one_hub(
+    source: str, own: Object, token: str | None
+) -> None:
+    more = {"source": source, **own}
+    model = {**OF_HUB, **TOKEN, "adapters": [{"name": "pixel", **more}], "refiner": more}
+    service = resolved({"model": model})
+    assert service.refiner is not None
+    for weights in (service.refiner, *service.adapters):
+        assert (weights.token and weights.token.name) == token
+
+
+def tokens_of(job: Object) -> list[Object]:
+    """The Secrets that a fetch Job has tokens from."""
+    volumes = {item["name"]: item for item in job["spec"]["template"]["spec"]["volumes"]}
+    return list(volumes["hub-tokens"]["projected"]["sources"]) if "hub-tokens" in volumes else []
+
+
+def test_a_fetch_job_gets_the_token_of_each_service_that_uses_the_model_and_of_no_other() -> None:
+    one, two = resolved({"model": {**OF_HUB, **TOKEN}}), resolved({"model": {**OF_HUB, "tokenSecretRef": SECOND}})
+    plain, other = resolved({"model": OF_HUB}), resolved({"model": {"source": "hf://team/else", **TOKEN}})
+    demand = Demand.of(one.model.name, [item.spec for item in (two, plain, other, one)])
+    assert demand.tokens == (("another", "hf"), ("hub-token", "token"))
+    model = owner(MODEL, one.model.name, one.model.spec)
+    sources = tokens_of(fetch_job(model, "i", "Always", demand))
+    assert [item["secret"]["name"] for item in sources] == ["another", "hub-token"]
+    assert all(item["secret"]["optional"] for item in sources), "one that is missing is no reason to wait"
+    alone = tokens_of(fetch_job(model, "i", "Always", Demand.of(one.model.name, [one.spec])))
+    assert "optional" not in alone[0]["secret"], "the only one is worth waiting for"
+    assert tokens_of(fetch_job(model, "i", "Always", Demand.of(one.model.name, [plain.spec]))) == []
+
+
+def test_what_an_admin_sets_for_fetch_jobs_cannot_replace_what_the_operator_says() -> None:
+    model = owner(MODEL, "m", {"source": "hf://team/sdxl", "revision": COMMIT})
+    given = {"HF_ENDPOINT": "https://mirror", "SDXL_MODEL_SOURCE": "other"}
+    container = fetch_job(model, "i", "Always", variables=given)["spec"]["template"]["spec"]["containers"][0]
+    found = {item["name"]: item["value"] for item in container["env"]}
+    assert (found["HF_ENDPOINT"], found["SDXL_MODEL_SOURCE"]) == ("https://mirror", "hf://team/sdxl")
 
 
 @pytest.mark.parametrize(

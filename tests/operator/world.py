@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sdxl_operator.cluster import Forbidden, Invalid, Objects, Unavailable
+from sdxl_operator.cluster import Conflict, Forbidden, Invalid, NotFound, Objects, Unavailable
 from sdxl_operator.naming import API_VERSION, PROFILE, SERVICE, Key, Object, Ref, bucket_key, digest, keys_of
 from sdxl_operator.reconcile import Context, SigningSecrets, reconcile
 from sdxl_operator.settings import OperatorSettings
@@ -51,6 +51,8 @@ class FakeCluster:
         self.changes: list[str] = []
         """Every write of anybody that changed an object."""
         self.recorded: list[tuple[str, str, str]] = []
+        self.patches: list[tuple[str, str]] = []
+        """(name, field manager) of every edit that a command made."""
         self.warnings: dict[tuple[str, str], str] = {}
         """(kind, name) → what an event says of it."""
         self.refuse: dict[str, Forbidden | Invalid] = {}
@@ -122,6 +124,16 @@ class FakeCluster:
             return
         with self._written(f"status {ref.kind} {ref.name}"):
             self._store(ref, {**live, "status": copy(status)})
+
+    async def patch(self, ref: Ref, change: Object, manager: str) -> Object:
+        live = self.objects.get(ref)
+        if live is None:
+            raise NotFound(404, "NotFound", f"{ref.kind} {ref.name}")
+        version = (change.get("metadata") or {}).get("resourceVersion", live["metadata"]["resourceVersion"])
+        if version != live["metadata"]["resourceVersion"]:
+            raise Conflict(409, "Conflict", f"{ref.kind} {ref.name} was changed by somebody else")
+        self.patches.append((ref.name, manager))
+        return self.put(merged(live, change))
 
     async def record(self, regarding: Object, reason: str, message: str, warning: bool, action: str) -> None:
         self.recorded.append((regarding["metadata"]["name"], reason, message))
@@ -269,13 +281,23 @@ class World:
         self.outcome: dict[str, Callable[[Object], Object | None]] = {}
         """Component → how the pod of such a Job ends: the terminated state; None while it goes on running."""
         self.identity = "1" * 16
+        self.cards: int | None = None
+        """How many pods that ask for an extended resource have room; None: all."""
         self.held: set[str] = set()
         """Images of replicas that run and never become ready."""
         self.compiled: list[list[str]] = []
         """The buckets of each compile Job that ran to its end."""
+        self.imported: list[list[str]] = []
+        """The buckets that each import Job which ran to its end told of."""
+        self.artifact: set[str] = {"128x128b1"}
+        """The buckets of every artefact."""
+        self.stale = ""
+        """What an import Job says of an artefact for something else."""
         self._serial = 0
 
     def step(self) -> None:
+        for pod in [obj for obj in self.cluster.all("Pod") if not obj["spec"].get("nodeName")]:
+            self._place(pod)
         for kind in ("PersistentVolumeClaim", "Job", "Deployment"):
             for ref in [ref for ref in self.cluster.objects if ref.kind == kind]:
                 if ref in self.cluster.objects:
@@ -294,16 +316,19 @@ class World:
             self.cluster.put({**job, "status": {"startTime": self.cluster.clock.text(), "active": 1}})
             return
         pod = pods[-1]
+        if not pod["spec"].get("nodeName"):
+            return
         if pod["status"]["phase"] == "Pending":
             self._set(pod, "Running", {"running": {"startedAt": self.cluster.clock.text()}})
             return
-        args = pod["spec"]["containers"][0]["args"][0]
-        ended = self.outcome.get(args, self._success)(pod)
+        name = pod["spec"]["containers"][0]["name"]
+        ended = self.outcome.get(name, self._success)(pod)
         if ended is None:
             return
         failed = ended["exitCode"] != 0
-        if args == "compile" and not failed:
-            self.compiled.append(sorted(item["bucket"] for item in json.loads(ended["message"])["entries"]))
+        if name in ("compile", "import") and not failed:
+            told = self.compiled if name == "compile" else self.imported
+            told.append(sorted(item["bucket"] for item in json.loads(ended["message"])["entries"]))
         self._set(pod, "Failed" if failed else "Succeeded", {"terminated": ended})
         now = self.cluster.clock.text()
         condition = {"type": "Failed" if failed else "Complete", "status": "True", "lastTransitionTime": now}
@@ -326,7 +351,15 @@ class World:
                 for key in keys
             ]
             result = {"identity": self.identity, "entries": entries, "seconds": 3}
+            if "SDXL_BANK_FROM" in environment:
+                result["entries"] = [self._held(entry) for entry in entries]
+                result |= {"stale": self.stale} if self.stale else {}
         return {"exitCode": 0, "message": json.dumps(result), "finishedAt": self.cluster.clock.text()}
+
+    def _held(self, entry: Object) -> Object:
+        if entry["bucket"] in self.artifact:
+            return entry
+        return {"bucket": entry["bucket"], "state": "Missing", "why": "the artefact holds others"}
 
     def _deployment(self, deployment: Object) -> None:
         spec, template = deployment["spec"], digest(deployment["spec"]["template"])
@@ -355,13 +388,37 @@ class World:
 
     def _grow(self, pod: Object) -> None:
         """Pending → running → ready; a pod whose Secrets are not there waits, and an event says so."""
+        if not pod["spec"].get("nodeName"):
+            return
         if pod["status"]["phase"] == "Pending" and (missing := self._missing_secret(pod)):
             text = f'MountVolume.SetUp failed for volume "{missing["name"]}" : secret "{missing["secret"]}" not found'
             self.cluster.warnings["Pod", pod["metadata"]["name"]] = text
+        elif pod["spec"].get("initContainers") and not self._initialised(pod):
+            return
         elif pod["status"]["phase"] == "Pending":
             self._set(pod, "Running", {"running": {"startedAt": self.cluster.clock.text()}})
         elif not _is_ready(pod) and pod["spec"]["containers"][0]["image"] not in self.held:
             self._set(pod, "Running", {"running": {"startedAt": self.cluster.clock.text()}}, ready=True)
+
+    def _initialised(self, pod: Object) -> bool:
+        """The init container: running → ended, and started again where it failed."""
+        container = pod["spec"]["initContainers"][0]
+        state = next((item["state"] for item in pod["status"].get("initContainerStatuses", [])), {})
+        if state.get("terminated", {}).get("exitCode") == 0:
+            return True
+        last: Object = {}
+        if "running" not in state:
+            last, state = state, {"running": {"startedAt": self.cluster.clock.text()}}
+        elif (ended := self.outcome.get("compile", self._success_of(container))(pod)) is not None:
+            if ended["exitCode"] == 0:
+                self.compiled.append(sorted(item["bucket"] for item in json.loads(ended["message"])["entries"]))
+            state = {"terminated": ended}
+        status = {"name": container["name"], "image": container["image"], "state": state, "lastState": last}
+        self.cluster.put({**pod, "status": {**pod["status"], "initContainerStatuses": [status]}})
+        return False
+
+    def _success_of(self, container: Object) -> Callable[[Object], Object]:
+        return lambda pod: self._success({"spec": {"containers": [container]}})
 
     def _missing_secret(self, pod: Object) -> dict[str, str] | None:
         """The first volume of a Secret that does not exist."""
@@ -389,15 +446,32 @@ class World:
                 "labels": {**template["metadata"]["labels"], **labels},
                 "ownerReferences": [reference],
             },
-            "spec": {**template["spec"], "nodeName": "node"},
+            "spec": template["spec"],
         }
         self._set(pod, "Pending", None)
+        self._place(self.cluster.objects[Ref.of(pod)])
+
+    def _place(self, pod: Object) -> None:
+        """The scheduler: a pod has a node, or waits for a card."""
+        taken = sum(1 for other in self.cluster.all("Pod") if other["spec"].get("nodeName") and _takes(other))
+        scheduled: Object = {"type": "PodScheduled", "lastTransitionTime": self.cluster.clock.text()}
+        if self.cards is not None and (resource := _takes(pod)) and taken >= self.cards:
+            text = f"0/1 nodes are available: 1 Insufficient {resource}."
+            scheduled |= {"status": "False", "reason": "Unschedulable", "message": text}
+            before = pod["status"]["conditions"][0]
+            if before["status"] != "False":
+                self.cluster.put({**pod, "status": {**pod["status"], "conditions": [scheduled]}})
+            return
+        status = {**pod["status"], "conditions": [{**scheduled, "status": "True"}]}
+        self.cluster.put({**pod, "spec": {**pod["spec"], "nodeName": "node"}, "status": status})
 
     def _set(self, pod: Object, phase: str, state: Object | None, ready: bool = False) -> None:
         container = pod["spec"]["containers"][0]
         scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": self.cluster.clock.text()}
         before = [item for item in (pod.get("status") or {}).get("conditions", []) if item["type"] == "PodScheduled"]
+        kept = {"initContainerStatuses"} & (pod.get("status") or {}).keys()
         status: Object = {
+            **{name: pod["status"][name] for name in kept},
             "phase": phase,
             "podIP": "10.0.0.1",
             "conditions": [*(before or [scheduled]), {"type": "Ready", "status": str(ready)}],
@@ -408,6 +482,14 @@ class World:
                 {"name": container["name"], "image": container["image"], "state": state, "lastState": {}}
             ]
         self.cluster.put({**pod, "status": status})
+
+
+def _takes(pod: Mapping[str, Any]) -> str:
+    """The extended resource that a pod holds or waits for, empty if there is none."""
+    if pod["status"]["phase"] in ("Succeeded", "Failed"):
+        return ""
+    limits = pod["spec"]["containers"][0].get("resources", {}).get("limits") or {}
+    return next((name for name in limits if "/" in name), "")
 
 
 def _is_ready(pod: Mapping[str, Any]) -> bool:
@@ -533,6 +615,10 @@ class Life:
         """Edit a service's spec."""
         return self.cluster.edit(Ref(API_VERSION, SERVICE, NAMESPACE, name), spec=spec)
 
+    def touch(self, name: str = "studio") -> None:
+        """Give a service a turn, as the pass that lists everything does."""
+        self.enqueue(Key(SERVICE, NAMESPACE, name))
+
     def service(self, name: str = "studio") -> Object:
         return self.cluster.named(SERVICE, name)
 
@@ -555,10 +641,13 @@ class Life:
                 yield f"{ref.kind} {ref.name} {item['type']} {item['status']} {item['reason']}: {item['message'][:200]}"
 
 
-async def served(change: Mapping[str, Any] | None = None) -> Life:
-    """A life whose service `studio` is ready on the profile `cpu`."""
+async def served(
+    change: Mapping[str, Any] | None = None, profile: Mapping[str, Any] | None = None, cards: int | None = None
+) -> Life:
+    """A life whose service `studio` is ready on the profile `cpu`, with so many cards if the profile asks for one."""
     life = Life()
-    life.profile()
+    life.world.cards = cards
+    life.profile(change=profile)
     life.create(change)
     await life.settle()
     assert life.is_ready(), "\n".join(life.conditions())

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from PIL import Image
 
@@ -12,6 +13,7 @@ from sdxl_runtime.engine import Engine
 from sdxl_runtime.health import Health
 from sdxl_runtime.jobs import Adapter, Job
 from sdxl_runtime.metrics import Metrics
+from sdxl_runtime.renewal import Unbound
 
 ONE, FOUR = Bucket(64, 64), Bucket(64, 64, 4)
 
@@ -39,6 +41,7 @@ class CountingPainter:
     on_step: Callable[[], None] = lambda: None
     adapters: Sequence[str] = ("pixel", "outline")
     refines: bool = False
+    plain: str = "Eager"
     calls: list[str] = field(default_factory=list)
     compiled: int = 3
 
@@ -50,6 +53,13 @@ class CountingPainter:
 
     def compilations(self) -> int:
         return self.compiled
+
+    def bind(self, bucket: Bucket, folder: Path) -> str:
+        self.calls.append(f"bind {bucket.key} {folder.name}")
+        return "AheadOfTime"
+
+    def release(self, bucket: Bucket) -> None:
+        self.calls.append(f"release {bucket.key}")
 
     def use(self, adapters: tuple[Adapter, ...]) -> None:
         self.calls.append(f"use {' '.join(adapter.name for adapter in adapters) or 'none'}")
@@ -120,7 +130,9 @@ class Running:
 
 
 @contextmanager
-def running(painter: CountingPainter, buckets: Sequence[Bucket] = (ONE,)) -> Iterator[Running]:
+def running(
+    painter: CountingPainter, buckets: Sequence[Bucket] = (ONE,), unbound: Unbound | None = None
+) -> Iterator[Running]:
     """An engine that has warmed up and serves; it is stopped at the end."""
     costs: dict[Bucket, Cost] = {}
     health, batcher, metrics = Health(buckets), Batcher(1e6, 60, costs), Metrics("CPU")
@@ -131,7 +143,7 @@ def running(painter: CountingPainter, buckets: Sequence[Bucket] = (ONE,)) -> Ite
         health.loaded("0" * 16)
         return painter
 
-    engine = Engine(open_painter, batcher, health, metrics, buckets, costs)
+    engine = Engine(open_painter, batcher, health, metrics, buckets, costs, unbound=unbound)
     engine.start()
     try:
         assert engine.settled.wait(10)

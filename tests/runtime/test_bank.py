@@ -151,6 +151,7 @@ def test_another_identity_is_explained_field_by_field(tmp_path: Path) -> None:
 
 def test_fields_that_only_one_side_has_are_named() -> None:
     assert differences({"cann": "8.5"}, {}) == "cann 8.5 here, absent there"
+    assert differences({"variant": ""}, {"variant": "fp16"}) == "variant empty here, fp16 there"
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"identity": "x"}', '{"identity":"x","digests":3}'])

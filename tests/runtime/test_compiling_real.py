@@ -120,6 +120,24 @@ def test_the_compiled_graph_is_the_eager_one(
     torch.testing.assert_close(compiled, eager, rtol=1e-4, atol=1e-4)
 
 
+def test_a_call_lets_go_of_the_interpreters_lock(graph: Any) -> None:
+    import ctypes
+
+    from sdxl_runtime.device.aot_package import Package
+
+    package = graph.__wrapped__
+    assert isinstance(package, Package)
+    assert type(package._library) is ctypes.CDLL, "a PyDLL keeps it"
+
+
+def test_what_is_no_package_is_refused(tmp_path: Path) -> None:
+    from sdxl_runtime.device.aot_package import Package
+
+    (tmp_path / "unet.pt2").write_bytes(b"no package")
+    with pytest.raises(RuntimeError, match=r"unet\.pt2 is no package"):
+        Package(tmp_path / "unet.pt2")
+
+
 def test_a_weight_that_is_changed_in_place_reaches_the_compiled_graph(
     graph: Callable[..., Any], pipeline: "Pipeline", device: "CPUDevice"
 ) -> None:

@@ -61,11 +61,12 @@ def test_opening_the_device_sets_the_threads(monkeypatch: pytest.MonkeyPatch) ->
     import torch
 
     from sdxl_runtime.device import cpu
+    from sdxl_runtime.settings import Settings
 
     before = torch.get_num_threads()
     monkeypatch.setattr(cpu, "thread_limit", lambda: 1)
     try:
-        cpu.open_device()
+        cpu.open_device(Settings())
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)

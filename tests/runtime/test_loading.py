@@ -27,6 +27,7 @@ class Kept:
     """As much of a bank's entry as loading reads."""
 
     folder: Path
+    digest: str = "sha256:0"
 
 
 @pytest.fixture

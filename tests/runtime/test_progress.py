@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from sdxl_runtime.progress import Progress, served
+from sdxl_runtime.progress import LOG_SECONDS, WINDOW_SECONDS, Progress, served, size
 
 
 def read(port: int, path: str = "/progress") -> dict[str, object]:
@@ -27,7 +27,9 @@ def test_it_answers_with_the_present_stage() -> None:
         progress.add_bytes(10)
         answer = read(port)
     assert isinstance(answer.pop("seconds"), float)
-    assert answer == {"stage": "Exporting", "bucket": "128x128b1", "index": 1, "total": 3, "bytes": 10}
+    assert isinstance(answer.pop("bytesPerSecond"), int)
+    numbers = {"index": 1, "total": 3, "bytes": 10, "totalBytes": 0}
+    assert answer == {"stage": "Exporting", "bucket": "128x128b1", **numbers}
 
 
 def test_another_path_is_not_found() -> None:
@@ -62,3 +64,92 @@ def test_a_stage_is_logged_with_seconds_and_from_the_second_bucket_on_with_what_
     progress.stage("Compiling")
     assert "128x128b1 (1 of 3) Compiling at 0 s" in caplog.messages
     assert "160x96b1 (2 of 3) Compiling at 60 s, about 120 s left" in caplog.messages
+
+
+class Clock:
+    """Time that passes when it is told."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def at_speed(clock: Clock, progress: Progress, bytes_per_second: int, seconds: int) -> None:
+    """So many bytes each second for a while."""
+    for _ in range(seconds):
+        clock.now += 1
+        progress.add_bytes(bytes_per_second)
+
+
+def test_a_transfer_has_a_speed_and_a_remaining_time() -> None:
+    clock = Clock()
+    progress = Progress(clock)
+    progress.stage("Downloading")
+    progress.transfer(10_000)
+    assert progress.eta_seconds is None, "nothing is known of its speed"
+    at_speed(clock, progress, 100, 10)
+    answer = progress.to_json()
+    assert (answer["bytes"], answer["totalBytes"]) == (1000, 10_000)
+    assert (answer["bytesPerSecond"], answer["etaSeconds"]) == (100, 90)
+
+
+def test_what_was_there_already_is_done_and_no_speed() -> None:
+    clock = Clock()
+    progress = Progress(clock)
+    progress.transfer(10_000, 5000)
+    at_speed(clock, progress, 100, 10)
+    assert (progress.state.bytes, progress.bytes_per_second, progress.eta_seconds) == (6000, 100, 40)
+
+
+def test_the_speed_is_that_of_the_last_seconds() -> None:
+    clock = Clock()
+    progress = Progress(clock)
+    progress.transfer(1_000_000)
+    at_speed(clock, progress, 1000, 60)
+    at_speed(clock, progress, 10, int(WINDOW_SECONDS) + 2)
+    assert progress.bytes_per_second < 100
+    clock.now += 1000
+    assert progress.bytes_per_second == 0, "a hub that hangs has no speed"
+    assert progress.eta_seconds is None
+
+
+def test_bytes_that_were_wrong_are_taken_back_and_do_not_slow_the_rest() -> None:
+    clock = Clock()
+    progress = Progress(clock)
+    progress.transfer(10_000)
+    at_speed(clock, progress, 100, 10)
+    progress.add_bytes(-1000)
+    assert progress.state.bytes == 0
+    assert progress.bytes_per_second == 100
+    at_speed(clock, progress, 100, 10)
+    assert progress.bytes_per_second == 100
+
+
+def test_a_long_transfer_draws_a_bar_into_the_log_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    clock = Clock()
+    progress = Progress(clock)
+    progress.stage("Downloading")
+    progress.transfer(6_940_000_000)
+    at_speed(clock, progress, 84_000_000, 60)
+    bars = [line for line in caplog.messages if "[" in line]
+    assert len(bars) == 60 / LOG_SECONDS
+    assert bars[-1] == "Downloading [##############------] 72 %, 5.04 GB of 6.94 GB, 84 MB/s, about 23 s left"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (12_345, "12.3 kB"),
+        (999_999, "1 MB"),
+        (6_938_040_706, "6.94 GB"),
+        (10**13, "10000 GB"),
+    ],
+)
+def test_sizes_are_read_by_people(count: int, text: str) -> None:
+    assert size(count) == text

@@ -7,7 +7,7 @@ from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.device import open_device
 from sdxl_runtime.device.simulated import SimulatedPainter
 from sdxl_runtime.jobs import Job, Start
-from sdxl_runtime.settings import Backend, Precision
+from sdxl_runtime.settings import Backend, Precision, Settings
 
 BUCKET = Bucket(96, 160, 4)
 
@@ -54,7 +54,7 @@ def test_an_edit_keeps_its_ground() -> None:
 
 
 def test_the_device_says_what_it_is_and_refuses_what_needs_tensors() -> None:
-    device = open_device(Backend.SIMULATED)
+    device = open_device(Settings(backend=Backend.SIMULATED))
     assert device.backend is Backend.SIMULATED
     assert device.facts()["chip"] == "Simulated"
     device.synchronise()

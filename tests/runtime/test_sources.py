@@ -297,7 +297,7 @@ def test_an_unknown_source_is_wrong_settings(tmp_path: Path, source: str) -> Non
 
 
 def test_an_unknown_source_raises_for_callers_in_process(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="demo://, pvc://"):
+    with pytest.raises(SettingsError, match="demo://, hf://, modelscope://, pvc://"):
         sources.fetch(settings(tmp_path, "x://y", tmp_path), Progress())
 
 

@@ -1,4 +1,4 @@
-"""The image of our own node tools, written as an archive by hand: the node needs it before it can pull anything."""
+"""Images of one static program, written by hand: a node needs that of our node tools before it can pull anything."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from dev.cluster.local.layout import TOOLS_IMAGE, Layout, Node
@@ -25,26 +26,26 @@ def ensure_loaded(node: Node, layout: Layout, tag: str) -> None:
     if f"{TOOLS_IMAGE}:{tag}" in run([*node.ctr, "images", "list", "--quiet"]).split():
         return
     file = layout.config / "node-tools.tar"
-    file.write_bytes(archive(NODE_TOOLS.target, f"{TOOLS_IMAGE}:{tag}"))
+    file.write_bytes(archive(NODE_TOOLS.target, f"{TOOLS_IMAGE}:{tag}", "node-tools", "pause", LINKS))
     run([*node.ctr, "images", "import", file])
 
 
-def archive(program: Path, reference: str) -> bytes:
-    """An image with one layer and one program, in the format of `docker save`."""
-    layer = _tar({"node-tools": (program.read_bytes(), 0o755)}, links=dict.fromkeys(LINKS, "node-tools"))
+def archive(program: Path, reference: str, name: str, command: str, links: Iterable[str] = ()) -> bytes:
+    """An image with one layer and one program, called by its name or a link's, in the format of `docker save`."""
+    layer = _tar({name: (program.read_bytes(), 0o755)}, links=dict.fromkeys(links, name))
     digest = hashlib.sha256(layer).hexdigest()
     config = json.dumps(
         {
             "architecture": "amd64" if _is_amd64(program) else "arm64",
             "os": "linux",
-            "config": {"Entrypoint": ["/node-tools"], "Cmd": ["pause"], "Env": ["PATH=/"]},
+            "config": {"Entrypoint": [f"/{name}"], "Cmd": [command], "Env": ["PATH=/"]},
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
             "history": [{"created_by": "dev/cluster"}],
         }
     ).encode()
-    name = f"{hashlib.sha256(config).hexdigest()}.json"
-    manifest = json.dumps([{"Config": name, "RepoTags": [reference], "Layers": [f"{digest}.tar"]}]).encode()
-    return _tar({name: (config, 0o644), f"{digest}.tar": (layer, 0o644), "manifest.json": (manifest, 0o644)})
+    named = f"{hashlib.sha256(config).hexdigest()}.json"
+    manifest = json.dumps([{"Config": named, "RepoTags": [reference], "Layers": [f"{digest}.tar"]}]).encode()
+    return _tar({named: (config, 0o644), f"{digest}.tar": (layer, 0o644), "manifest.json": (manifest, 0o644)})
 
 
 def _is_amd64(program: Path) -> bool:

@@ -126,6 +126,13 @@ class LocalCluster:
             node.start(self._existing(number), self.layout, archive.tools_tag())
             self._wait_for_nodes()
 
+    def restart_kubelet(self, number: int) -> None:
+        """A node's kubelet starts anew, as after its upgrade; pods go on."""
+        with self._alone():
+            node.stop_kubelet(self._existing(number), self.layout)
+            node.start(self._existing(number), self.layout, archive.tools_tag())
+            self._wait_for_nodes()
+
     def remove_node(self, number: int) -> None:
         """Take the last node away for good."""
         with self._alone():

@@ -105,6 +105,12 @@ def stop(node: Node, layout: Layout) -> None:
     processes.end(cgroups.node_members(node), seconds=0.2)
 
 
+def stop_kubelet(node: Node, layout: Layout) -> None:
+    """Stop the kubelet alone: what runs in pods goes on."""
+    kubelet = next(daemon for daemon in daemons(node, layout, holder_pid=0) if daemon.name.endswith("-kubelet"))
+    processes.stop(kubelet, layout)
+
+
 def remove(node: Node, layout: Layout) -> None:
     """Stop a node, forget it and delete its files."""
     stop(node, layout)

@@ -16,6 +16,7 @@ from sdxl_operator.api.resource import (
     Retention,
     Time,
     Volume,
+    bank_source,
     list_map,
     rules,
 )
@@ -63,6 +64,19 @@ class BankSpec(Part):
     """The options that change what is compiled."""
     volume: Volume = Volume()
     """Where compiled buckets are kept."""
+    from_: Annotated[str, bank_source()] | None = Field(default=None, alias="from")
+    """The OCI artefact that it is imported from; nothing is compiled then."""
+
+
+class BankPlacement(Part):
+    """Where the compiling is done, and why there."""
+
+    method: Literal["Job", "Borrowed", "InitContainer"]
+    """A Job on a free accelerator; a Job on one that a replica gave up for it; replicas before they serve."""
+    lender: DnsName | None = None
+    """The service that is a replica short until the Job ends."""
+    message: Annotated[str, Field(max_length=1024)] = ""
+    """Why it is done there."""
 
 
 class BankEntry(Part):
@@ -70,8 +84,8 @@ class BankEntry(Part):
 
     key: Annotated[str, Field(max_length=32)]
     """`<width>x<height>b<batch>`, and `t<promptTokens>` where that is not 77."""
-    state: Literal["Pending", "Compiling", "Kept", "Dropped"]
-    """Kept is served; Dropped was measured and not worth it: `why` says so."""
+    state: Literal["Pending", "Compiling", "Kept", "Dropped", "Missing"]
+    """Kept is served; Dropped was measured and not worth it; Missing is not in the artefact: `why` says so."""
     digest: str | None = None
     """`sha256:…` of the entry's manifest, which holds the digest of every file."""
     eager_milliseconds: int | None = None
@@ -81,7 +95,7 @@ class BankEntry(Part):
     speedup_percent: int | None = None
     """Compiled against eager; eager is 100."""
     why: str | None = None
-    """Why it was dropped."""
+    """Why it was dropped, or is missing."""
 
 
 class BankStatus(Part):
@@ -99,8 +113,12 @@ class BankStatus(Part):
     """Finished buckets of all, e.g. 7/9."""
     claim_name: DnsName | None = None
     """The claim that holds it."""
+    placement: BankPlacement | None = None
+    """Where the last compiling was or is done."""
     compile_seconds: int | None = None
-    """How long the last compile Job ran."""
+    """How long the last compile or import Job ran."""
+    stale: Annotated[str, Field(max_length=1024)] | None = None
+    """Why an imported bank cannot be used where it was imported: the fields in which the two differ."""
     used_by: Annotated[list[str], Field(max_length=1000)] = []
     """The services that use it."""
     retention: Retention | None = None
@@ -108,7 +126,7 @@ class BankStatus(Part):
     unused_since: Time | None = None
     """When its last user went."""
     failures: int | None = None
-    """Compile Jobs that failed in a row."""
+    """Jobs that failed in a row."""
     last_failure: Failure | None = None
     """How the last one failed."""
 
@@ -128,6 +146,7 @@ BANK_KIND = KindDefinition(
         Column("Buckets", "string", ".status.summary", "Finished buckets of all"),
         Column("Profile", "string", ".spec.profile", "The accelerator's profile"),
         Column("Identity", "string", ".status.identity", "What it was compiled for"),
+        Column("From", "string", ".spec.from", "The artefact that it is imported from", priority=1),
         AGE_COLUMN,
     ),
 )

@@ -32,6 +32,8 @@ class ModelSpec(Part):
 
     source: Annotated[str, Field(min_length=6, max_length=512)]
     """As in an SDXLService."""
+    revision: Annotated[str, Field(max_length=64)] = ""
+    """As in an SDXLService."""
     variant: Annotated[str, Field(max_length=32)] = ""
     """As in an SDXLService."""
     content: ModelContent = ModelContent.PIPELINE
@@ -57,6 +59,18 @@ class ModelStatus(Part):
     """What widths and heights must divide by: the VAE's factor × 2^(UNet levels − 1); 1 for an adapter."""
     rank: int | None = None
     """The highest rank of an adapter's parts."""
+    progress: str | None = None
+    """What the fetch Job is at, and how far, e.g. `Downloading 45%`; like the next five, while it is at work."""
+    bytes_done: int | None = None
+    """Bytes that are done of it, rounded."""
+    total_bytes: int | None = None
+    """Bytes that there are to do."""
+    bytes_per_second: int | None = None
+    """How fast it is, rounded."""
+    eta_seconds: int | None = None
+    """How long it will still take at that speed, rounded."""
+    progress_time: Time | None = None
+    """Since when the Job says so; it is asked every few seconds, and another number is written every 30 s at most."""
     claim_name: DnsName | None = None
     """The claim that holds the files."""
     used_by: Annotated[list[str], Field(max_length=1000)] = []
@@ -83,7 +97,9 @@ MODEL_KIND = KindDefinition(
     status=ModelStatus,
     columns=(
         *READY_COLUMNS,
+        Column("Progress", "string", ".status.progress", "What the fetch Job is at, and how far"),
         Column("Source", "string", ".spec.source", "Where the files come from"),
+        Column("Revision", "string", ".spec.revision", "Which commit of a hub's repository", priority=1),
         Column("Content", "string", ".spec.content", "What they are", priority=1),
         Column("Bytes", "integer", ".status.bytes", "Their size"),
         Column("Claim", "string", ".status.claimName", "The claim that holds them"),

@@ -82,6 +82,20 @@ class ProfileEnvironment(Part):
     """The field of the pod that it is taken from."""
 
 
+BankRegistry = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=512,
+        pattern=r"^(http://)?[A-Za-z0-9][-A-Za-z0-9.]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$",
+    ),
+]
+PEM_RULE = (
+    "self == '' || self.contains('-----BEGIN PUBLIC KEY-----')",
+    "bankPublicKey is in PEM: -----BEGIN PUBLIC KEY----- and so on, as openssl ec -pubout and cosign write it",
+)
+
+
 class ProfileSpec(Part):
     """How pods for this family of accelerators are made. hostPath exists only here."""
 
@@ -121,6 +135,10 @@ class ProfileSpec(Part):
     """How long a replica may take from its start until it is ready."""
     allowed_namespaces: Annotated[list[DnsName], Field(max_length=256, json_schema_extra=LIST_SET)] = []
     """The namespaces that may use it; empty: all."""
+    bank_registries: Annotated[list[BankRegistry], Field(max_length=64, json_schema_extra=LIST_SET)] = []
+    """Where banks may be imported from: `host` or `host/prefix`, after `http://` if it has no TLS; empty: nowhere."""
+    bank_public_key: Annotated[str, Field(max_length=16384, json_schema_extra=rules(PEM_RULE))] = ""
+    """Public keys in PEM, one of which must have signed an imported bank as cosign does; empty: none has to."""
 
 
 PROFILE_KIND = KindDefinition(

@@ -71,6 +71,15 @@ class Volume(Part):
     """The access modes of a claim to be made; ReadWriteMany where nothing is said, since all replicas mount it."""
 
 
+def bank_source() -> Any:
+    """An artefact in a registry by its digest: what a tag names today is not what a replica measured yesterday."""
+    part = "[a-z0-9]+([._-]+[a-z0-9]+)*"
+    name = f"oci://[A-Za-z0-9][-A-Za-z0-9.]*(:[0-9]+)?/{part}(/{part})*(:[A-Za-z0-9_][-A-Za-z0-9._]*)?"
+    rule = f"self.matches('^{name}@sha256:[0-9a-f]{{64}}$')"
+    message = "from names an artefact by its digest: oci://<host>/<repository>@sha256:<64 hex digits>"
+    return Field(max_length=512, json_schema_extra=rules((rule, message)))
+
+
 class Requirements(Part):
     """Requests and limits of a container. The accelerator is not asked for here: the profile does."""
 

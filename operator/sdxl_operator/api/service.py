@@ -15,6 +15,7 @@ from sdxl_operator.api.resource import (
     Requirements,
     Retention,
     Volume,
+    bank_source,
     list_map,
     rules,
 )
@@ -38,6 +39,14 @@ class CompileMode(StrEnum):
     AUTO = "Auto"
     EAGER = "Eager"
     AHEAD_OF_TIME = "AheadOfTime"
+
+
+class Placement(StrEnum):
+    """Where buckets are compiled."""
+
+    AUTO = "Auto"
+    JOB = "Job"
+    INIT_CONTAINER = "InitContainer"
 
 
 class Accelerator(Part):
@@ -68,23 +77,48 @@ class Tuning(Part):
     minimum_speedup_percent: Annotated[int, Field(ge=100, le=1000)] = 102
     """A compiled bucket is kept from this speed on; eager is 100."""
     active_deadline_seconds: Annotated[int, Field(ge=10, le=604800)] = 21600
-    """How long one compile Job may run."""
+    """How long one compile or import Job may run."""
 
 
 class Compile(Part):
     """How the tune bank is filled."""
 
     mode: CompileMode = CompileMode.AUTO
-    """Auto takes what the profile recommends; Eager compiles nothing; AheadOfTime fills the bank."""
+    """Auto takes what the profile recommends, or AheadOfTime where tuneBank names a bank; Eager compiles nothing."""
+    placement: Placement = Placement.AUTO
+    """Where: a Job on an accelerator of its own, or each replica before it serves. Auto is a Job, and where no
+    accelerator is free for it a replica's: borrowed if it may be, else by an init container."""
+    borrow: bool = True
+    """Whether the Job may take a replica down while no accelerator is free; the replica comes back afterwards."""
     tuning: Tuning = Tuning()
     """When a compiled bucket is worth keeping, and how long the Job may take."""
     resources: Requirements = Requirements()
-    """CPU and memory of the compile Job; those of spec.server.resources where nothing is said."""
+    """CPU and memory of the Job; a compile Job has those of spec.server.resources where nothing is said."""
+
+
+class BankReference(Part):
+    """An SDXLTuneBank of this namespace."""
+
+    name: DnsName
+    """Its name."""
 
 
 class TuneBankUse(Part):
-    """Where compiled buckets are kept."""
+    """Where compiled buckets are kept, and where they come from."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.bankRef) || (!has(self.volume) && !has(self.from))",
+                "bankRef names a bank, which has its volume and content: leave out volume and from, or bankRef",
+            )
+        )
+    )
+
+    bank_ref: BankReference | None = None
+    """An existing SDXLTuneBank, made for what this spec asks for; found or made where nothing is said."""
+    from_: Annotated[str, bank_source()] | None = Field(default=None, alias="from")
+    """An OCI artefact by its digest, `oci://host/repository@sha256:…`: imported, nothing is compiled."""
     volume: Volume = Volume()
     """The bank's volume: an existing claim, or one to be made."""
     retention: Retention = Retention.RETAIN
@@ -128,7 +162,11 @@ class ServiceSpec(Part):
             (
                 "self.rollout.drainTimeoutSeconds >= self.server.requestTimeoutSeconds",
                 "rollout.drainTimeoutSeconds must be at least server.requestTimeoutSeconds, to finish accepted work",
-            )
+            ),
+            (
+                "self.compile.mode != 'Eager' || (!has(self.tuneBank.from) && !has(self.tuneBank.bankRef))",
+                "compile.mode Eager uses no bank: leave out tuneBank.from and tuneBank.bankRef, or use Auto",
+            ),
         )
     )
 

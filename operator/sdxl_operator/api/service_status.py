@@ -16,6 +16,15 @@ class RevisionStatus(Part):
     """The one they will run."""
 
 
+class RolloutStatus(Part):
+    """The edit that replaces the revision that serves by the one that is wanted."""
+
+    impact: Literal["Restart", "Recompile", "Retune", "Refetch"]
+    """What it costs: docs/edits.md has a sentence for each."""
+    fields: Annotated[list[Annotated[str, Field(max_length=512)]], Field(max_length=8)] = []
+    """Where it differs, the dearest first; what it waits for is in the conditions."""
+
+
 class BucketStatus(Part):
     """How one bucket is served."""
 
@@ -27,6 +36,10 @@ class BucketStatus(Part):
     """What runs it: AheadOfTime, Eager or Simulated."""
     why: str | None = None
     """Why it is not served compiled, or why it failed."""
+    entry: Literal["Loaded", "Missing", "Stale", "Corrupt"] | None = None
+    """What became of the bank's entry in the replicas; one that could not load it tells for all."""
+    digest: str | None = None
+    """The entry that this is said of."""
     milliseconds_per_step: int | None = None
     """Measured by a replica at warm-up, at the bucket's whole batch, guidance included."""
     speedup_percent: int | None = None
@@ -82,6 +95,8 @@ class ServiceStatus(Part):
     """The SDXLTuneBank in use."""
     revision: RevisionStatus | None = None
     """Which frozen revision serves, and which is wanted."""
+    rollout: RolloutStatus | None = None
+    """The edit that is being rolled out; absent where none is."""
     bucket_summary: str | None = None
     """Ready buckets of all, e.g. 7/9."""
     buckets: Annotated[list[BucketStatus], Field(max_length=32, json_schema_extra=list_map("key"))] = []

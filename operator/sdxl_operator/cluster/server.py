@@ -9,7 +9,7 @@ from typing import Any, cast
 from sdxl_operator.cluster import Objects, fieldpaths
 from sdxl_operator.cluster.errors import Conflict, NotFound
 from sdxl_operator.cluster.recorder import EventRecorder
-from sdxl_operator.cluster.transport import APPLY, Transport
+from sdxl_operator.cluster.transport import APPLY, MERGE, Transport
 from sdxl_operator.naming import FIELD_MANAGER, PROFILES_FIELD_MANAGER, Object, Ref, digest
 
 log = logging.getLogger(__name__)
@@ -114,6 +114,14 @@ class KubernetesCluster:
         seen = digest(live.get("status"), 32)
         _remember(self._statuses, ref, (wanted, seen))
         _remember(self._seen_statuses, ref, seen)
+
+    async def patch(self, ref: Ref, change: Object, manager: str) -> Object:
+        """Merge `change` into an object as `manager`, None taking a field away, and return the live object.
+
+        With a `metadata.resourceVersion` in it, only if nobody changed the object since.
+        """
+        query = {"fieldManager": manager}
+        return await self._transport.call("patch", "PATCH", ref, query=query, body=change, content_type=MERGE)
 
     async def served_kinds(self, api_version: str) -> frozenset[str]:
         """The kinds of a group and version that the API server serves now."""

@@ -48,8 +48,10 @@ Observe = Callable[[str, str, str, float], None]
 """Told of each call: kind, verb, status code or `none`, seconds."""
 
 
-async def load_configuration(kubeconfig: Path | None = None) -> Configuration:
+async def load_configuration(kubeconfig: Path | None = None, context: str = "") -> Configuration:
     """Where the API server is: `kubeconfig`, else $KUBECONFIG, else what a pod is told, else ~/.kube/config.
+
+    `context` is one of the file's; the current one where it is empty.
 
     Raises:
         Unavailable: none of them is there, or it cannot be read.
@@ -60,7 +62,8 @@ async def load_configuration(kubeconfig: Path | None = None) -> Configuration:
         if not file and os.environ.get("KUBERNETES_SERVICE_HOST"):
             load_incluster_config(configuration)
         else:
-            await load_kube_config(str(file) if file else None, client_configuration=configuration)
+            path = str(file) if file else None
+            await load_kube_config(path, context=context or None, client_configuration=configuration)
     except (ConfigException, OSError) as error:
         raise Unavailable(0, "NoCredentials", f"no API server is configured: {error}") from None
     return configuration

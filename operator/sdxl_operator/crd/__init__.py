@@ -11,7 +11,16 @@ from sdxl_operator.api.resource import Column, rules
 from sdxl_operator.crd.structural import NotStructural, Schema, structural
 from sdxl_operator.naming import Object
 
-__all__ = ["HASH_ANNOTATION", "NotStructural", "definition", "files", "missing_fields", "name_of", "structural"]
+__all__ = [
+    "HASH_ANNOTATION",
+    "NotStructural",
+    "definition",
+    "files",
+    "is_of_this_version",
+    "missing_fields",
+    "name_of",
+    "structural",
+]
 
 HASH_ANNOTATION = f"{naming.GROUP}/schema-hash"
 """On each CRD: the hash of its schema, so that the operator knows at once whether it is the one it was built with."""
@@ -64,17 +73,25 @@ def files() -> dict[str, str]:
 
 
 def missing_fields(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """The fields of `wanted` that a CRD in the cluster lacks; a newer one has more, and lacks none."""
-    if (
-        live["metadata"].get("annotations", {}).get(HASH_ANNOTATION)
-        == wanted["metadata"]["annotations"][HASH_ANNOTATION]
-    ):
-        return []
+    """What of `wanted` a CRD in the cluster lacks: fields, values of enumerations (`field=value`), subresources.
+
+    The API server drops such fields without a word, and refuses such values; a newer CRD has more, and lacks none. The
+    schema itself is read, since the hash says nothing of a definition that was edited by hand.
+    """
     version = wanted["spec"]["versions"][0]
     served = {one["name"]: one for one in live["spec"]["versions"] if one.get("served")}
     if version["name"] not in served:
         return [version["name"]]
-    return list(_missing(_schema_of(served[version["name"]]), _schema_of(version), ""))
+    found = served[version["name"]]
+    absent = [name for name in version.get("subresources", {}) if name not in found.get("subresources", {})]
+    missing = _missing(_schema_of(found), _schema_of(version), "")
+    return [*(f"the subresource {name}" for name in absent), *missing]
+
+
+def is_of_this_version(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a CRD in the cluster says that it has the very schema of `wanted`, rules and defaults included."""
+    annotations = live["metadata"].get("annotations") or {}
+    return bool(annotations.get(HASH_ANNOTATION) == wanted["metadata"]["annotations"][HASH_ANNOTATION])
 
 
 class _Plain(yaml.SafeDumper):
@@ -120,6 +137,12 @@ def _schema_of(version: Mapping[str, Any]) -> Schema:
 
 
 def _missing(live: Schema, wanted: Schema, path: str) -> Iterator[str]:
+    if live.get("x-kubernetes-preserve-unknown-fields"):
+        return
+    if "enum" in live:
+        yield from (
+            f"{path.removeprefix('.')}={value}" for value in wanted.get("enum", ()) if value not in live["enum"]
+        )
     for name, inner in wanted.get("properties", {}).items():
         if name in live.get("properties", {}):
             yield from _missing(live["properties"][name], inner, f"{path}.{name}")

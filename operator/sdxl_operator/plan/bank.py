@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sdxl_operator import naming
@@ -10,8 +10,8 @@ from sdxl_operator.api.profile import ProfileSpec
 from sdxl_operator.api.service import Bucket, ServiceSpec
 from sdxl_operator.naming import Object
 from sdxl_operator.plan import job
+from sdxl_operator.plan.bank_environment import bank_environment
 from sdxl_operator.plan.pod import (
-    BANK_PATH,
     INTERNAL_PORT,
     PORTS,
     buckets_json,
@@ -25,12 +25,13 @@ from sdxl_operator.plan.resolved import Resolved
 from sdxl_operator.plan.weights import MODELS_PATH, claim_name, model_path
 
 ACCEPTED_FILE = "accepted.json"
+COMPILE_CONTAINER = "compile"
 
 
 def build(service: Resolved) -> Object | None:
-    """The SDXLTuneBank that a service compiles into; owned by nobody, because it outlives the service."""
+    """The SDXLTuneBank that a service needs; owned by nobody, because it outlives the service. None: it is named."""
     spec, name = service.bank, service.bank_name
-    if spec is None or name is None:
+    if spec is None or name is None or service.spec.tune_bank.bank_ref is not None:
         return None
     return {
         "apiVersion": naming.API_VERSION,
@@ -48,6 +49,10 @@ class Demand:
     deadline_seconds: int
     resources: Object
     pull_secrets: tuple[str, ...] = ()
+    again: str = ""
+    """Names what replicas could not take: another complaint is another Job, the same one is not."""
+    import_resources: Object = field(default_factory=dict)
+    """What an import gets: those of a compile Job only where a user says them."""
 
     @classmethod
     def of(cls, users: Sequence[ServiceSpec]) -> "Demand":
@@ -59,6 +64,7 @@ class Demand:
             deadline_seconds=max((user.compile.tuning.active_deadline_seconds for user in users), default=0),
             resources=requirements(*asked),
             pull_secrets=tuple(sorted({secret.name for user in users for secret in user.server.image_pull_secrets})),
+            import_resources=requirements(*(user.compile.resources for user in users)),
         )
 
     @property
@@ -80,33 +86,38 @@ def compile_job(bank: Mapping[str, Any], profile: ProfileSpec, demand: Demand, m
             (claim_name(spec.get("volume") or {}, name), "/bank", False),
         ]
     )
-    container: Object = {
-        "name": "compile",
+    container = compile_container(name, spec, profile, demand.buckets, model["status"]["digest"])
+    container |= {"ports": PORTS[1:], "resources": demand.resources, "volumeMounts": mounts}
+    pod = on_accelerator(pod_spec(container, volumes, "Never"), profile, spec["acceleratorCount"])
+    if demand.pull_secrets:
+        pod["imagePullSecrets"] = [{"name": secret} for secret in demand.pull_secrets]
+    return job.build(bank, naming.BANK_LABEL, "compile", pod, demand.deadline_seconds, demand.again)
+
+
+def compile_container(
+    name: str, spec: Mapping[str, Any], profile: ProfileSpec, buckets: Sequence[Bucket], digest: str
+) -> Object:
+    """The container that compiles into the bank of this name and spec; `digest` is the model's."""
+    return {
+        "name": COMPILE_CONTAINER,
         "image": spec["image"],
         "imagePullPolicy": profile.image_pull_policy,
         "args": ["compile"],
-        "ports": PORTS[1:],
         "env": environment(
             {
                 "SDXL_BACKEND": profile.backend.value,
                 "SDXL_MODEL_PATH": model_path(spec["model"]["source"], spec["model"]["name"]),
                 "SDXL_MODEL_VARIANT": spec["model"].get("variant", ""),
-                "SDXL_MODEL_DIGEST": model["status"]["digest"],
-                "SDXL_BUCKETS": buckets_json(demand.buckets),
+                "SDXL_MODEL_DIGEST": digest,
+                "SDXL_BUCKETS": buckets_json(buckets),
                 "SDXL_PRECISION": spec["precision"],
                 "SDXL_COMPILE_MODE": spec["compile"]["mode"],
                 "SDXL_MINIMUM_SPEEDUP_PERCENT": spec["compile"]["minimumSpeedupPercent"],
-                "SDXL_BANK_PATH": BANK_PATH,
+                **bank_environment(name, spec),
                 "SDXL_INTERNAL_PORT": INTERNAL_PORT,
             }
         ),
-        "resources": demand.resources,
-        "volumeMounts": mounts,
     }
-    pod = on_accelerator(pod_spec(container, volumes, "Never"), profile, spec["acceleratorCount"])
-    if demand.pull_secrets:
-        pod["imagePullSecrets"] = [{"name": secret} for secret in demand.pull_secrets]
-    return job.build(bank, naming.BANK_LABEL, "compile", pod, demand.deadline_seconds)
 
 
 def accepted(bank: Mapping[str, Any], identity: str, entries: Iterable[Mapping[str, Any]]) -> Object:

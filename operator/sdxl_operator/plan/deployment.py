@@ -10,8 +10,11 @@ from sdxl_operator.plan.resolved import Resolved
 from sdxl_operator.plan.revision import models_used
 
 
-def build(owner: Mapping[str, Any], service: Resolved, revision: Mapping[str, Any]) -> Object:
-    """The Deployment; `revision` is the ControllerRevision whose template the pods have."""
+def build(owner: Mapping[str, Any], service: Resolved, revision: Mapping[str, Any], lent: int = 0) -> Object:
+    """The Deployment; `revision` is the ControllerRevision whose template the pods have.
+
+    `lent` replicas are down so that a compile Job has their accelerators.
+    """
     template = revision["data"]["template"]
     name = revision["metadata"]["name"]
     metadata = {**template["metadata"], "labels": {**template["metadata"]["labels"], naming.REVISION_LABEL: name}}
@@ -25,7 +28,7 @@ def build(owner: Mapping[str, Any], service: Resolved, revision: Mapping[str, An
             "ownerReferences": [naming.owner_reference(owner)],
         },
         "spec": {
-            "replicas": 0 if service.spec.suspend else service.spec.replicas,
+            "replicas": 0 if service.spec.suspend else max(service.spec.replicas - lent, 0),
             "revisionHistoryLimit": 2,
             "progressDeadlineSeconds": service.spec.rollout.progress_deadline_seconds,
             "strategy": {"type": "RollingUpdate", "rollingUpdate": _rolling_update(service.spec.rollout)},

@@ -6,17 +6,22 @@ from typing import Any
 from sdxl_operator import naming
 from sdxl_operator.naming import Object
 
+OCCASION_ANNOTATION = f"{naming.GROUP}/occasion"
 FINISHED_TTL_SECONDS = 3600
 """A finished Job stays this long for people to read its log; what it found is in status by then."""
 
 
-def build(owner: Mapping[str, Any], label: str, component: str, pod: Object, deadline_seconds: int | None) -> Object:
+def build(
+    owner: Mapping[str, Any], label: str, component: str, pod: Object, deadline_seconds: int | None, occasion: str = ""
+) -> Object:
     """A Job of one pod, never two at a time, that does not count a disruption as a failure.
 
-    `backoffLimit: 0`: the operator itself tries again after a pause that it can explain in status.
+    `backoffLimit: 0`: the operator itself tries again after a pause that it can explain in status. With another
+    `occasion` it is another Job, though the pod is the same.
     """
     name = owner["metadata"]["name"]
     labels = {**naming.labels(component, name), label: name}
+    annotations = {"annotations": {OCCASION_ANNOTATION: occasion}} if occasion else {}
     spec: Object = {
         "parallelism": 1,
         "completions": 1,
@@ -29,7 +34,7 @@ def build(owner: Mapping[str, Any], label: str, component: str, pod: Object, dea
             ]
         },
         "ttlSecondsAfterFinished": FINISHED_TTL_SECONDS,
-        "template": {"metadata": {"labels": labels}, "spec": pod},
+        "template": {"metadata": {"labels": labels, **annotations}, "spec": pod},
     }
     if deadline_seconds is not None:
         spec["activeDeadlineSeconds"] = deadline_seconds

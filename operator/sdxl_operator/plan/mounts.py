@@ -2,7 +2,7 @@
 
 from sdxl_operator.naming import Object
 from sdxl_operator.plan import signing
-from sdxl_operator.plan.pod import claim_mounts
+from sdxl_operator.plan.pod import OWNER_AND_GROUP_READ, claim_mounts
 from sdxl_operator.plan.resolved import Resolved
 from sdxl_operator.plan.weights import claim_name
 
@@ -10,8 +10,16 @@ ACCEPTED_PATH = "/etc/sdxl/accepted"
 KEYS_PATH = "/etc/sdxl/keys"
 SIGNING_PATH = "/etc/sdxl/signing"
 
-OWNER_AND_GROUP_READ = 0o440
-"""The pod's fsGroup is the group of a Secret's files, so that is how the runtime reads them."""
+
+COMPILED_PATH = "/etc/sdxl/compiled"
+"""Where a replica's own init container leaves the digests of what it kept."""
+
+
+def of_init_container(service: Resolved, mounts: list[Object]) -> list[Object]:
+    """The mounts of a container that compiles before a replica serves: its model, and the bank to be written."""
+    wanted = {service.model.mount: True, "/bank": False}
+    own = [{**item, "readOnly": wanted[item["mountPath"]]} for item in mounts if item["mountPath"] in wanted]
+    return [*own, {"name": "compiled", "mountPath": COMPILED_PATH, "readOnly": False}]
 
 
 def of_replica(service: Resolved) -> tuple[list[Object], list[Object]]:

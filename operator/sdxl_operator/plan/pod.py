@@ -14,7 +14,9 @@ USER_ID = 1000
 
 INTERNAL_PORT = 8001
 PUBLIC_PORT = 8000
-BANK_PATH = "/bank/tune-bank"
+
+OWNER_AND_GROUP_READ = 0o440
+"""The pod's fsGroup is the group of a Secret's files, so that is how the runtime reads them."""
 
 PORTS: list[Object] = [
     {"name": "http", "containerPort": PUBLIC_PORT, "protocol": "TCP"},
@@ -49,13 +51,15 @@ def claim_mounts(mounts: Iterable[tuple[str, str, bool]]) -> tuple[list[Object],
     return list(volumes.values()), container
 
 
-def pod_spec(container: Object, volumes: list[Object], restart_policy: str) -> Object:
-    """A pod that may do nothing but its work: no root, no capabilities, no API token, a read-only root file system."""
+def pod_spec(container: Object, volumes: list[Object], restart_policy: str, before: tuple[Object, ...] = ()) -> Object:
+    """A pod that may do nothing but its work: no root, no capabilities, no API token, a read-only root file system.
+
+    Containers of `before` run to their end first, one after the other.
+    """
     scratch: list[Object] = [
         {"name": "tmp", "emptyDir": {}},
         {"name": "shm", "emptyDir": {"medium": "Memory"}},
     ]
-    mounts: list[Object] = [{"name": "tmp", "mountPath": "/tmp"}, {"name": "shm", "mountPath": "/dev/shm"}]
     return {
         "restartPolicy": restart_policy,
         "automountServiceAccountToken": False,
@@ -69,38 +73,30 @@ def pod_spec(container: Object, volumes: list[Object], restart_policy: str) -> O
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [
-            {
-                **container,
-                "env": [*container["env"], {"name": "HOME", "value": "/tmp"}],
-                "volumeMounts": [*container.get("volumeMounts", []), *mounts],
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
-                "terminationMessagePolicy": "FallbackToLogsOnError",
-            }
-        ],
+        **({"initContainers": [_hardened(each) for each in before]} if before else {}),
+        "containers": [_hardened(container)],
         "volumes": [*volumes, *scratch],
+    }
+
+
+def _hardened(container: Object) -> Object:
+    mounts: list[Object] = [{"name": "tmp", "mountPath": "/tmp"}, {"name": "shm", "mountPath": "/dev/shm"}]
+    return {
+        **container,
+        "env": [*container["env"], {"name": "HOME", "value": "/tmp"}],
+        "volumeMounts": [*container.get("volumeMounts", []), *mounts],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
     }
 
 
 def on_accelerator(spec: Object, profile: ProfileSpec, count: int) -> Object:
     """The pod with what its profile says: resource, runtime class, scheduler, nodes, host mounts, environment."""
-    container = dict(spec["containers"][0])
-    container["resources"] = _with_accelerator(container.get("resources", {}), profile, count)
-    variables = [*_profile_environment(profile), *container["env"]]
-    # the last of a name wins; the API server takes each name once
-    container["env"] = list({item["name"]: item for item in variables}.values())
     host_volumes = [_host_volume(index, mount) for index, mount in enumerate(profile.host_mounts)]
-    container["volumeMounts"] = [
-        *container["volumeMounts"],
-        *(
-            {"name": f"host-{index}", "mountPath": mount.host_path, "readOnly": mount.read_only}
-            for index, mount in enumerate(profile.host_mounts)
-        ),
-    ]
     optional: Object = {
         "runtimeClassName": profile.runtime_class_name,
         "schedulerName": profile.scheduler_name,
@@ -113,9 +109,19 @@ def on_accelerator(spec: Object, profile: ProfileSpec, count: int) -> Object:
     return {
         **spec,
         **{name: value for name, value in optional.items() if value},
-        "containers": [container],
+        **{
+            part: [_with_accelerator(container, profile, count) for container in spec[part]]
+            for part in ("initContainers", "containers")
+            if part in spec
+        },
         "volumes": [*spec["volumes"], *host_volumes],
     }
+
+
+def beside_accelerator(spec: Object, profile: ProfileSpec) -> Object:
+    """The pod on the profile's nodes, with its environment: where a volume and a driver are, but without a card."""
+    without_card: Object = {"resource": None, "host_mounts": [], "runtime_class_name": "", "scheduler_name": ""}
+    return on_accelerator(spec, profile.model_copy(update=without_card), 1)
 
 
 def requirements(*candidates: Requirements) -> Object:
@@ -127,7 +133,24 @@ def requirements(*candidates: Requirements) -> Object:
     return {}
 
 
-def _with_accelerator(resources: Mapping[str, Any], profile: ProfileSpec, count: int) -> Object:
+def _with_accelerator(container: Object, profile: ProfileSpec, count: int) -> Object:
+    variables = [*_profile_environment(profile), *container["env"]]
+    return {
+        **container,
+        "resources": _resources(container.get("resources", {}), profile, count),
+        # the last of a name wins; the API server takes each name once
+        "env": list({item["name"]: item for item in variables}.values()),
+        "volumeMounts": [
+            *container["volumeMounts"],
+            *(
+                {"name": f"host-{index}", "mountPath": mount.host_path, "readOnly": mount.read_only}
+                for index, mount in enumerate(profile.host_mounts)
+            ),
+        ],
+    }
+
+
+def _resources(resources: Mapping[str, Any], profile: ProfileSpec, count: int) -> Object:
     if profile.resource is None:
         return dict(resources)
     amount = {profile.resource.name: str(profile.resource.count * count)}

@@ -4,9 +4,10 @@ import json
 
 from sdxl_operator import naming
 from sdxl_operator.naming import Object
+from sdxl_operator.plan import bank as plan_bank
 from sdxl_operator.plan import mounts, signing
+from sdxl_operator.plan.bank_environment import bank_environment
 from sdxl_operator.plan.pod import (
-    BANK_PATH,
     INTERNAL_PORT,
     PORTS,
     PUBLIC_PORT,
@@ -23,14 +24,26 @@ ENDPOINT_REMOVAL_SECONDS = 5
 
 PROBE_SECONDS = 5
 
+COMPILED_FILE = f"{mounts.COMPILED_PATH}/accepted.json"
+
 ADVERTISED_HOST: Object = {"name": "SDXL_ADVERTISED_HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
 """Where the service's other replicas reach this one's internal port."""
 
 
-def template(service: Resolved, model_digest: str) -> Object:
-    """The pod template; `model_digest` is what the fetch Job measured."""
+def template(service: Resolved, model_digest: str, compiles: bool = False) -> Object:
+    """The pod template; `model_digest` is what the fetch Job measured.
+
+    With `compiles` a replica fills the bank before it serves, on its own accelerator.
+    """
     spec, profile = service.spec, service.profile
     volumes, mounted = mounts.of_replica(service)
+    before: tuple[Object, ...] = ()
+    settings = _settings(service, model_digest)
+    if compiles and service.bank is not None and not service.bank.get("from"):
+        before = (_compile_container(service, model_digest, mounted),)
+        volumes.append({"name": "compiled", "emptyDir": {}})
+        mounted = [*mounted, {"name": "compiled", "mountPath": mounts.COMPILED_PATH, "readOnly": True}]
+        settings["SDXL_BANK_COMPILED"] = COMPILED_FILE
     container: Object = {
         "name": "server",
         "image": profile.image,
@@ -39,7 +52,7 @@ def template(service: Resolved, model_digest: str) -> Object:
         "ports": PORTS,
         "env": [
             *({"name": item.name, "value": item.value} for item in spec.server.env),
-            *environment(_settings(service, model_digest)),
+            *environment(settings),
             ADVERTISED_HOST,
         ],
         "resources": requirements(spec.server.resources),
@@ -47,7 +60,7 @@ def template(service: Resolved, model_digest: str) -> Object:
         "lifecycle": {"preStop": {"sleep": {"seconds": ENDPOINT_REMOVAL_SECONDS}}},
         **_probes(profile.startup_budget_seconds),
     }
-    pod = on_accelerator(pod_spec(container, volumes, "Always"), profile, spec.accelerator.count)
+    pod = on_accelerator(pod_spec(container, volumes, "Always", before), profile, spec.accelerator.count)
     # 30 s beyond the drain: preStop's sleep, and the process's own way out
     pod["terminationGracePeriodSeconds"] = spec.rollout.drain_timeout_seconds + 30
     if spec.server.topology_spread:
@@ -57,6 +70,21 @@ def template(service: Resolved, model_digest: str) -> Object:
     if spec.server.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": secret.name} for secret in spec.server.image_pull_secrets]
     return {"metadata": _metadata(service), "spec": pod}
+
+
+def _compile_container(service: Resolved, model_digest: str, mounted: list[Object]) -> Object:
+    spec = service.spec
+    assert service.bank is not None
+    assert service.bank_name is not None
+    container = plan_bank.compile_container(
+        service.bank_name, service.bank, service.profile, spec.buckets, model_digest
+    )
+    return {
+        **container,
+        "env": [*container["env"], *environment({"SDXL_BANK_COMPILED": COMPILED_FILE})],
+        "resources": requirements(spec.compile.resources, spec.server.resources),
+        "volumeMounts": mounts.of_init_container(service, mounted),
+    }
 
 
 def _metadata(service: Resolved) -> Object:
@@ -93,8 +121,9 @@ def _settings(service: Resolved, model_digest: str) -> dict[str, object]:
         "SDXL_INTERNAL_PORT": INTERNAL_PORT,
         "SDXL_SIGNING_KEY_PATH": f"{mounts.SIGNING_PATH}/{signing.KEY_FILE}",
     }
-    if service.bank_name is not None:
-        settings |= {"SDXL_BANK_PATH": BANK_PATH, "SDXL_BANK_ACCEPTED": f"{mounts.ACCEPTED_PATH}/accepted.json"}
+    if service.bank_name is not None and service.bank is not None:
+        settings |= bank_environment(service.bank_name, service.bank)
+        settings["SDXL_BANK_ACCEPTED"] = f"{mounts.ACCEPTED_PATH}/accepted.json"
     if spec.auth.api_keys_secret_ref is not None:
         settings["SDXL_API_KEYS_PATH"] = mounts.KEYS_PATH
     return settings | _further_weights(service)

@@ -4,15 +4,23 @@ from dataclasses import dataclass
 
 from sdxl_operator import naming
 from sdxl_operator.api.profile import ProfileSpec
-from sdxl_operator.api.service import CompileMode, ServiceSpec
+from sdxl_operator.api.service import CompileMode, Placement, ServiceSpec
 from sdxl_operator.naming import Object
-from sdxl_operator.plan.weights import Weights, of_adapters, of_model, of_refiner
+from sdxl_operator.plan.weights import Weights, of_adapters, of_model, of_refiner, of_spec
 
 LIVE_FIELDS = ("replicas", "suspend", "expose")
 """Fields that take effect without a new pod template; the others make a new revision."""
 
-NOT_IN_PODS = (("model", "retention"), ("tuneBank", "retention"), ("compile", "resources"))
+NOT_IN_PODS = (
+    ("model", "retention"),
+    ("model", "tokenSecretRef"),
+    ("tuneBank", "retention"),
+    ("compile", "borrow"),
+)
 """Fields further down that change no pod."""
+
+ONLY_WHERE_PODS_COMPILE = ("placement", "resources")
+"""Fields of spec.compile that change a pod only where replicas compile before they serve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +31,15 @@ class Resolved:
     name: str
     spec: ServiceSpec
     profile: ProfileSpec
+    named_bank: Object | None = None
+    """The SDXLTuneBank that tuneBank.bankRef names, as it was seen; None where there is none."""
 
     @property
     def compile_mode(self) -> str:
-        """Eager or AheadOfTime, `Auto` taken from the profile."""
-        mode = self.spec.compile.mode
+        """Eager or AheadOfTime, `Auto` taken from the profile, unless a bank is named."""
+        mode, use = self.spec.compile.mode, self.spec.tune_bank
+        if mode is CompileMode.AUTO and (use.bank_ref is not None or use.from_ is not None):
+            return CompileMode.AHEAD_OF_TIME.value
         return self.profile.recommended_compile_mode if mode is CompileMode.AUTO else mode.value
 
     @property
@@ -48,13 +60,21 @@ class Resolved:
     @property
     def weights(self) -> tuple[Weights, ...]:
         """All that is fetched: the model, its refiner, the adapters."""
-        return (self.model, *filter(None, (self.refiner,)), *self.adapters)
+        return of_spec(self.spec)
 
     @property
     def bank(self) -> Object | None:
-        """The spec of the SDXLTuneBank, None where nothing is compiled; its name is a hash of it."""
+        """The spec of the SDXLTuneBank in use, None where there is none."""
         if self.compile_mode == CompileMode.EAGER:
             return None
+        if self.spec.tune_bank.bank_ref is not None:
+            return None if self.named_bank is None else dict(self.named_bank["spec"])
+        return self.own_bank
+
+    @property
+    def own_bank(self) -> Object:
+        """The spec of the SDXLTuneBank that is found or made for this service; its name is a hash of it."""
+        use = self.spec.tune_bank
         return {
             "model": {
                 "name": self.model.name,
@@ -69,14 +89,18 @@ class Resolved:
                 "mode": self.compile_mode,
                 "minimumSpeedupPercent": self.spec.compile.tuning.minimum_speedup_percent,
             },
-            "volume": self.spec.tune_bank.volume.model_dump(by_alias=True, exclude_none=True, mode="json"),
+            "volume": use.volume.model_dump(by_alias=True, exclude_none=True, mode="json"),
+            # only where it is there: every bank that is compiled keeps its name
+            **({} if use.from_ is None else {"from": use.from_}),
         }
 
     @property
     def bank_name(self) -> str | None:
-        """The SDXLTuneBank in use, None where nothing is compiled."""
-        bank = self.bank
-        return None if bank is None else naming.bank_name(bank)
+        """The SDXLTuneBank in use, None where there is none."""
+        if self.compile_mode == CompileMode.EAGER:
+            return None
+        named = self.spec.tune_bank.bank_ref
+        return naming.bank_name(self.own_bank) if named is None else named.name
 
     @property
     def bucket_keys(self) -> tuple[str, ...]:
@@ -92,6 +116,11 @@ class Resolved:
         content["rollout"] = {"drainTimeoutSeconds": self.spec.rollout.drain_timeout_seconds}
         for part, field in NOT_IN_PODS:
             content.get(part, {}).pop(field, None)
+        if self.spec.compile.placement is not Placement.INIT_CONTAINER:
+            for field in ONLY_WHERE_PODS_COMPILE:
+                content.get("compile", {}).pop(field, None)
+        for item in (content["model"].get("refiner", {}), *content["model"].get("adapters", ())):
+            item.pop("tokenSecretRef", None)
         tuning = content.get("compile", {}).pop("tuning", {})
         if minimum := tuning.get("minimumSpeedupPercent"):
             content["compile"]["tuning"] = {"minimumSpeedupPercent": minimum}

@@ -15,6 +15,7 @@ from sdxl_operator.plan.resolved import Resolved
 
 CONTENT_LABEL = f"{naming.GROUP}/content"
 COMPLETED_ANNOTATION = f"{naming.GROUP}/completed"
+FAILED_ANNOTATION = f"{naming.GROUP}/failed"
 HISTORY_LIMIT = 5
 
 
@@ -47,6 +48,17 @@ def build(owner: Mapping[str, Any], service: Resolved, template: Object, number:
 def completed(revision: Mapping[str, Any]) -> bool:
     """Whether a rollout of this revision ever finished."""
     return COMPLETED_ANNOTATION in (revision["metadata"].get("annotations") or {})
+
+
+def why_failed(revision: Mapping[str, Any]) -> str:
+    """Why a rollout of this revision was given up, empty if none was."""
+    return str((revision["metadata"].get("annotations") or {}).get(FAILED_ANNOTATION, ""))
+
+
+def last_completed(revisions: Sequence[Object], but: str) -> Object | None:
+    """The newest revision that ever ran whole, another than the one of this name."""
+    done = [item for item in revisions if completed(item) and item["metadata"]["name"] != but]
+    return max(done, key=lambda item: int(item["revision"]), default=None)
 
 
 def models_used(revision: Mapping[str, Any]) -> tuple[str, ...]:

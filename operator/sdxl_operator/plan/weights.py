@@ -7,7 +7,7 @@ from typing import Any
 from sdxl_operator import naming
 from sdxl_operator.api.resource import Volume
 from sdxl_operator.api.service import ServiceSpec
-from sdxl_operator.api.weights import ModelContent
+from sdxl_operator.api.weights import HUBS, ModelContent, TokenReference
 from sdxl_operator.naming import ModelUse, Object
 
 MODELS_PATH = "/models"
@@ -25,6 +25,8 @@ class Weights:
     """The spec of the SDXLModel that holds them; its name is a hash of it."""
     mount: str
     """Where a replica has the SDXLModel's volume."""
+    token: TokenReference | None = None
+    """What this service gives the fetch Job; it is no part of what the files are."""
 
     @property
     def name(self) -> str:
@@ -49,7 +51,9 @@ class Weights:
 
 def of_model(spec: ServiceSpec) -> Weights:
     """The model that is served."""
-    return Weights("model", _spec(spec, spec.model.source, spec.model.variant, ModelContent.PIPELINE), MODELS_PATH)
+    model = spec.model
+    wanted = _spec(spec, model.source, model.revision, model.variant, ModelContent.PIPELINE)
+    return Weights("model", wanted, MODELS_PATH, model.token_secret_ref)
 
 
 def of_refiner(spec: ServiceSpec) -> Weights | None:
@@ -57,23 +61,37 @@ def of_refiner(spec: ServiceSpec) -> Weights | None:
     refiner = spec.model.refiner
     if refiner is None:
         return None
-    return Weights("refiner", _spec(spec, refiner.source, refiner.variant, ModelContent.REFINER), REFINER_PATH)
+    wanted = _spec(spec, refiner.source, refiner.revision, refiner.variant, ModelContent.REFINER)
+    return Weights("refiner", wanted, REFINER_PATH, _token(spec, refiner.source, refiner.token_secret_ref))
 
 
 def of_adapters(spec: ServiceSpec) -> Iterator[Weights]:
     """The adapters, in their order."""
     for adapter in spec.model.adapters:
-        wanted = _spec(spec, adapter.source, "", ModelContent.ADAPTER)
-        yield Weights(f"adapters/{adapter.name}", wanted, f"{ADAPTERS_PATH}/{adapter.name}")
+        wanted = _spec(spec, adapter.source, adapter.revision, "", ModelContent.ADAPTER)
+        token = _token(spec, adapter.source, adapter.token_secret_ref)
+        yield Weights(f"adapters/{adapter.name}", wanted, f"{ADAPTERS_PATH}/{adapter.name}", token)
 
 
-def _spec(spec: ServiceSpec, source: str, variant: str, content: ModelContent) -> Object:
+def of_spec(spec: ServiceSpec) -> tuple[Weights, ...]:
+    """All that a service fetches: the model, its refiner, the adapters."""
+    return (of_model(spec), *filter(None, (of_refiner(spec),)), *of_adapters(spec))
+
+
+def _token(spec: ServiceSpec, source: str, own: TokenReference | None) -> TokenReference | None:
+    """Its own; else the model's, which is shown to no other hub than the model's."""
+    same_hub = any(source.startswith(hub) and spec.model.source.startswith(hub) for hub in HUBS)
+    return own or (spec.model.token_secret_ref if same_hub else None)
+
+
+def _spec(spec: ServiceSpec, source: str, revision: str, variant: str, content: ModelContent) -> Object:
     volume = spec.model.volume or spec.tune_bank.volume
     if source.startswith("pvc://"):
         volume = Volume(claim_name=source.removeprefix("pvc://").split("/")[0])
     return {
         "source": source,
         "variant": variant,
+        **({"revision": revision} if revision else {}),
         # a pipeline is what is meant where nothing is said, and is named as before there was anything else
         **({} if content is ModelContent.PIPELINE else {"content": content.value}),
         "volume": volume.model_dump(by_alias=True, exclude_none=True, mode="json"),

@@ -1,34 +1,41 @@
-"""A turn for an SDXLTuneBank: its claim, its compile Job, the accepted digests, who uses it, and its end."""
+"""A turn for an SDXLTuneBank: its claim, its compile or import Job, the accepted digests, who uses it, and its end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from sdxl_operator import naming
+from sdxl_operator.accept import registry_refused
 from sdxl_operator.api.profile import ProfileSpec
 from sdxl_operator.naming import Key, Object, Reason, Ref
 from sdxl_operator.plan import bank as plan_bank
 from sdxl_operator.plan import claim as plan_claim
+from sdxl_operator.plan import placement
 from sdxl_operator.plan.bank import Demand
+from sdxl_operator.plan.bank_import import allowed_by, import_job
+from sdxl_operator.plan.placement import Method, Placed
 from sdxl_operator.plan.weights import claim_name
 from sdxl_operator.reconcile.children import REFUSALS, apply_owned, refusal_reason
 from sdxl_operator.reconcile.context import POLL, SOON, Context, Requeue, until
-from sdxl_operator.reconcile.observe import answers
+from sdxl_operator.reconcile.observe import answers, pods_of
+from sdxl_operator.reconcile.placing import candidates_of, place_job
 from sdxl_operator.reconcile.publish import publish
-from sdxl_operator.reconcile.users import users_of_bank
-from sdxl_operator.reconcile.work import run, stop_others
+from sdxl_operator.reconcile.users import User, users_of_bank
+from sdxl_operator.reconcile.work import run, stop_others, stop_unfinished
 from sdxl_operator.status import bank as bank_status
 from sdxl_operator.status import model as model_status
 from sdxl_operator.status.conditions import Finding
+from sdxl_operator.status.pods import Observed, is_initialising, oldest_first
 from sdxl_operator.status.usage import Usage
-from sdxl_operator.status.work import Standing
+from sdxl_operator.status.work import Standing, Words, in_pods
 
-CONTENT = ("entries", "identity", "compileSeconds")
+CONTENT = ("entries", "identity", "compileSeconds", "stale")
 
 
 async def reconcile_bank(bank: Object, context: Context) -> Requeue | None:
-    """Compile what is wanted and not there, publish the accepted digests, and remove what nobody uses."""
+    """Compile or import what is wanted and not there, publish the accepted digests, and remove what nobody uses."""
     metadata, now = bank["metadata"], context.now()
     users, mounted = await users_of_bank(context.cluster, metadata)
     claim = claim_name(bank["spec"].get("volume") or {}, metadata["name"])
@@ -42,10 +49,17 @@ async def reconcile_bank(bank: Object, context: Context) -> Requeue | None:
     if expiry is not None and expiry <= now:
         await context.cluster.delete(Ref.of(bank), metadata["uid"])
         return None
-    demand = Demand.of([user.spec for user in users])
-    standing, progress = await _compile(bank, demand, context)
+    known = {entry["key"] for entry in (bank.get("status") or {}).get("entries") or []}
+    again = bank_status.disputed(bank.get("status") or {}, (user.status for user in users))
+    demand = Demand.of([user.asks(known) for user in users])
+    if again:
+        digests = {e["key"]: e.get("digest") for e in bank["status"]["entries"] if e["key"] in again}
+        demand = replace(demand, again=naming.digest([again, digests]))
+    standing, progress, placed = await _fill(bank, demand, users, context)
     bank = bank_status.without_other_identity(bank, standing)
-    status = bank_status.build(bank, standing, progress, demand.keys, usage, claim, now)
+    status = bank_status.build(bank, standing, progress, demand.keys, usage, claim, now, again)
+    if placed is not None:
+        status["placement"] = placed.to_status()
     if status.get("identity"):
         try:
             await apply_owned(context.cluster, plan_bank.accepted(bank, status["identity"], status["entries"]), bank)
@@ -69,29 +83,83 @@ async def _without_lost_content(bank: Object, claim: str, context: Context) -> O
         return bank
     if any(name in (bank.get("status") or {}) for name in CONTENT):
         # a Job that ended tells of the claim that went
-        await stop_others(bank, "", naming.BANK_LABEL, bank_status.WORDS.component, context)
+        await stop_others(bank, "", naming.BANK_LABEL, bank_status.words(bank).component, context)
     return {
         **bank,
         "status": {name: value for name, value in (bank.get("status") or {}).items() if name not in CONTENT},
     }
 
 
-async def _compile(bank: Object, demand: Demand, context: Context) -> tuple[Standing | None, Object | None]:
-    """How the compile Job stands, None where none is needed, and what it says of its progress."""
-    if set(demand.keys) <= bank_status.finished_keys(bank.get("status") or {}):
-        if not demand.keys:
-            await stop_others(bank, "", naming.BANK_LABEL, bank_status.WORDS.component, context)
-        return None, None
+async def _fill(
+    bank: Object, demand: Demand, users: Sequence[User], context: Context
+) -> tuple[Standing | None, Object | None, Placed | None]:
+    """How the Job stands, None where none is needed, what it says of its progress, and where it is done."""
+    words = bank_status.words(bank)
+    before = (bank.get("status") or {}).get("placement")
+    ended = replace(Placed.of(bank["status"]), lender=None) if before else None
+    if set(demand.keys) <= bank_status.finished_keys(bank.get("status") or {}) and not demand.again:
+        await stop_unfinished(bank, naming.BANK_LABEL, context)
+        return None, None, ended
     profile, model = await _profile(bank, context), await _model(bank, context)
     if isinstance(profile, Finding):
-        return Standing(profile), None
+        return Standing(profile), None, ended
     if isinstance(model, Finding):
-        return Standing(model), None
-    job = plan_bank.compile_job(bank, profile, demand, model)
+        return Standing(model), None, ended
+    source = bank["spec"].get("from")
+    if source:
+        if allowed_by(source, profile.bank_registries) is None:
+            return Standing(registry_refused(source, bank["spec"]["profile"], profile.bank_registries)), None, None
+        job = import_job(bank, profile, demand, model)
+        standing, pods = await _run(bank, job, words, context)
+        return standing, await _said(pods.pods, context), None
+    candidates, previous = await candidates_of(bank, profile, users, context), Placed.of(bank.get("status") or {})
+    if placement.by_wish(candidates) is Method.INIT_CONTAINER or placement.stays_in_pods(candidates, previous):
+        return await _in_pods(bank, demand, users, previous, context)
+    standing, pods = await _run(bank, plan_bank.compile_job(bank, profile, demand, model), words, context)
+    at_work = standing.result is None and standing.retry_at is None and not standing.failure
+    placed, shortage = place_job(bank, profile, candidates, pods.pods, at_work, context)
+    if shortage:
+        waits = Finding(False, Reason.WAITING_FOR_ACCELERATOR, placed.message, stalled=placed.lender is None)
+        standing = replace(standing, finding=waits)
+    return standing, await _said(pods.pods, context), placed
+
+
+async def _run(bank: Object, job: Object, words: Words, context: Context) -> tuple[Standing, Observed]:
     claim = plan_claim.build(bank, naming.BANK_LABEL, "bank")
-    standing, pods = await run(bank, claim, job, naming.BANK_LABEL, bank_status.WORDS, context)
-    said = await answers(context.runtime.progress, pods.pods)
-    return standing, next(iter(said.values()), None)
+    return await run(bank, claim, job, naming.BANK_LABEL, words, context)
+
+
+async def _said(pods: Sequence[Object], context: Context) -> Object | None:
+    """What the Job says of its progress."""
+    said = await answers(context.runtime.progress, pods)
+    return next(iter(said.values()), None)
+
+
+async def _in_pods(
+    bank: Object, demand: Demand, users: Sequence[User], previous: Placed, context: Context
+) -> tuple[Standing, Object | None, Placed]:
+    """How replicas stand that compile before they serve; the claim is made here, since they mount it."""
+    await stop_unfinished(bank, naming.BANK_LABEL, context)
+    placed = Placed(Method.INIT_CONTAINER, message=previous.message if previous.method is Method.INIT_CONTAINER else "")
+    try:
+        claim = plan_claim.build(bank, naming.BANK_LABEL, "bank")
+        if claim is not None:
+            await apply_owned(context.cluster, claim, bank)
+    except REFUSALS as error:
+        return Standing(Finding(False, refusal_reason(error), str(error), stalled=True)), None, placed
+    namespace = bank["metadata"]["namespace"]
+    found = [
+        await pods_of(context, namespace, {naming.SERVICE_LABEL: user.name, naming.COMPONENT: "server"}, None)
+        for user in users
+    ]
+    seen = Observed(
+        oldest_first(pod for each in found for pod in each.pods if pod["spec"].get("initContainers")),
+        {name: text for each in found for name, text in each.claim_troubles.items()},
+        {name: text for each in found for name, text in each.pod_troubles.items()},
+    )
+    standing = in_pods(seen, set(demand.keys), bank.get("status") or {}, bank_status.WORDS)
+    said = await answers(context.runtime.progress, seen.pods, is_initialising)
+    return standing, next(iter(said.values()), None), placed
 
 
 async def _profile(bank: Mapping[str, Any], context: Context) -> ProfileSpec | Finding:

@@ -9,8 +9,10 @@ from sdxl_operator.api.service import ServiceSpec
 from sdxl_operator.naming import Key, Object, Ref
 from sdxl_operator.plan import claim as plan_claim
 from sdxl_operator.plan import model as plan_model
+from sdxl_operator.plan.model import Demand
 from sdxl_operator.plan.weights import claim_name
 from sdxl_operator.reconcile.context import POLL, SOON, Context, Requeue, until
+from sdxl_operator.reconcile.observe import answers
 from sdxl_operator.reconcile.publish import publish
 from sdxl_operator.reconcile.users import User, users_of_model
 from sdxl_operator.reconcile.work import run, stop_others
@@ -34,8 +36,8 @@ async def reconcile_model(model: Object, context: Context) -> Requeue | None:
     if expiry is not None and expiry <= now:
         await context.cluster.delete(Ref.of(model), metadata["uid"])
         return None
-    standing = None if present else await _fetch(model, users, context)
-    status = model_status.build(model, standing, usage, claim, now)
+    standing, progress = (None, None) if present else await _fetch(model, users, context)
+    status = model_status.build(model, standing, usage, claim, now, progress)
     await publish(model, status, context, [Key(naming.SERVICE, metadata["namespace"], user.name) for user in users])
     return _next(standing, expiry, context)
 
@@ -65,19 +67,21 @@ async def _without_lost_files(model: Object, claim: str, context: Context) -> Ob
     return {**model, "status": kept}
 
 
-async def _fetch(model: Mapping[str, Any], users: list[User], context: Context) -> Standing | None:
+async def _fetch(
+    model: Mapping[str, Any], users: list[User], context: Context
+) -> tuple[Standing | None, Object | None]:
+    """How the fetch Job stands, and what it says of its progress."""
     image = context.settings.fetch_image or await _profile_image(users, context)
     if not users or not image:
         await stop_others(model, "", naming.MODEL_LABEL, model_status.WORDS.component, context)
-        return Standing(model_status.unused())
-    job = plan_model.fetch_job(model, image, context.settings.fetch_image_pull_policy, _pull_secrets(users))
+        return Standing(model_status.unused()), None
+    settings = context.settings
+    demand = Demand.of(model["metadata"]["name"], [user.spec for user in users])
+    job = plan_model.fetch_job(model, image, settings.fetch_image_pull_policy, demand, settings.fetch_environment)
     claim = plan_claim.build(model, naming.MODEL_LABEL, "model")
-    standing, _ = await run(model, claim, job, naming.MODEL_LABEL, model_status.WORDS, context)
-    return standing
-
-
-def _pull_secrets(users: list[User]) -> list[str]:
-    return sorted({secret.name for user in users for secret in user.spec.server.image_pull_secrets})
+    standing, pods = await run(model, claim, job, naming.MODEL_LABEL, model_status.WORDS, context)
+    said = await answers(context.runtime.progress, pods.pods)
+    return standing, next(iter(said.values()), None)
 
 
 async def _profile_image(users: list[User], context: Context) -> str:

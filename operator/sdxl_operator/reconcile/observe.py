@@ -39,10 +39,12 @@ async def pods_of(context: Context, namespace: str, labels: Mapping[str, str], w
 
 
 async def answers(
-    ask: Callable[[Mapping[str, Any]], Awaitable[Object | None]], pods: Sequence[Object]
+    ask: Callable[[Mapping[str, Any]], Awaitable[Object | None]],
+    pods: Sequence[Object],
+    answering: Callable[[Mapping[str, Any]], bool] = is_running,
 ) -> dict[str, Object]:
-    """What each running pod answers, by pod name; pods that do not answer are left out."""
-    running = [pod for pod in pods if is_running(pod) and not pod["metadata"].get("deletionTimestamp")]
+    """What each pod that runs answers, by pod name; pods that do not answer are left out."""
+    running = [pod for pod in pods if answering(pod) and not pod["metadata"].get("deletionTimestamp")]
     found = await asyncio.gather(*(ask(pod) for pod in running[:PROBED_AT_ONCE]))
     return {pod["metadata"]["name"]: answer for pod, answer in zip(running, found, strict=False) if answer is not None}
 

@@ -1,44 +1,39 @@
 """A turn for an SDXLService: accepted → model → bank → revision → replicas, and what was seen of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sdxl_operator import naming
-from sdxl_operator.accept import Refusal, accept, measured
-from sdxl_operator.api.service import Accelerator
+from sdxl_operator.accept import Refusal, accept, bank_fits, measured
+from sdxl_operator.api.service import Accelerator, Placement
+from sdxl_operator.impact.revisions import since, to_status
+from sdxl_operator.impact.updates import offered
 from sdxl_operator.naming import Key, Object, Reason, Ref
 from sdxl_operator.plan import bank as plan_bank
 from sdxl_operator.plan import deployment, disruption, replica, revision, signing
 from sdxl_operator.plan import model as plan_model
 from sdxl_operator.plan import service as plan_service
+from sdxl_operator.plan.placement import Method, Placed
 from sdxl_operator.plan.resolved import Resolved
 from sdxl_operator.reconcile.children import FINAL, REFUSALS, apply_owned, is_owned, refusal_reason
 from sdxl_operator.reconcile.context import POLL, Context, Requeue
 from sdxl_operator.reconcile.observe import answers, pods_of
 from sdxl_operator.reconcile.publish import publish
+from sdxl_operator.reconcile.revisions import Revisions, complete, give_up, own_fields, revisions_of, rolled_back
 from sdxl_operator.status import bank as bank_status
 from sdxl_operator.status import model as model_status
 from sdxl_operator.status import service as service_status
-from sdxl_operator.status.conditions import Finding
+from sdxl_operator.status.conditions import Finding, first_failing
 from sdxl_operator.status.service import View
 from sdxl_operator.status.weights import UsedModel
 
 
-@dataclass(frozen=True, slots=True)
-class Revisions:
-    """The stored revisions of a service and the one its Deployment runs."""
-
-    stored: Sequence[Object]
-    running: Object | None
-
-
 async def reconcile_service(service: Object, context: Context) -> Requeue | None:
     """Bring a service one step nearer to its spec."""
-    revisions = await _revisions(service, context)
-    profiles = await context.cluster.list(naming.API_VERSION, naming.PROFILE)
-    verdict = _frozen(service, profiles, revisions) or accept(service, profiles)
+    revisions = await revisions_of(service, context)
+    verdict = await judge(service, revisions, context)
     if isinstance(verdict, Refusal):
-        view = await _observe(service, _refused(service, verdict), context)
+        view = await observe(service, _refused(service, verdict), context)
         await publish(service, service_status.build(service, view, context.now()), context)
         return Requeue(POLL * 20)
     # What a completed revision froze stays as it was, whatever became of its profile.
@@ -47,12 +42,29 @@ async def reconcile_service(service: Object, context: Context) -> Requeue | None
     view = await _prepare(wanted, verdict, context)
     if view.accepted.holds:
         view = await _roll_out(service, wanted, frozen, revisions, view, verdict, context)
-    view = await _observe(service, view, context)
+    view = await observe(service, view, context)
+    view = replace(view, rollout=_edit(revisions, wanted, view))
     status = service_status.build(service, view, context.now())
     await publish(service, status, context, _children_keys(wanted))
-    await _complete(service, revisions, view, status, context)
+    await complete(service, revisions, view, status, context)
+    await give_up(service, wanted, revisions, view, context)
     ready = next(item for item in status["conditions"] if item["type"] == naming.Condition.READY.value)
     return None if ready["status"] == "True" or wanted.spec.suspend else Requeue(POLL)
+
+
+async def judge(service: Object, revisions: Revisions, context: Context) -> Resolved | Refusal:
+    """The service with its profile and the bank it names, or the first reason against it."""
+    profiles = await context.cluster.list(naming.API_VERSION, naming.PROFILE)
+    verdict = _frozen(service, profiles, revisions) or accept(service, profiles)
+    return verdict if isinstance(verdict, Refusal) else await _with_named_bank(verdict, context)
+
+
+async def _with_named_bank(service: Resolved, context: Context) -> Resolved:
+    named = service.spec.tune_bank.bank_ref
+    if named is None:
+        return service
+    ref = Ref(naming.API_VERSION, naming.BANK, service.namespace, named.name)
+    return replace(service, named_bank=await context.cluster.get(ref))
 
 
 def _frozen(service: Object, profiles: Sequence[Object], revisions: Revisions) -> Resolved | None:
@@ -95,16 +107,6 @@ def _children_keys(service: Resolved) -> list[Key]:
     return keys
 
 
-async def _revisions(service: Object, context: Context) -> Revisions:
-    metadata = service["metadata"]
-    labels = {**naming.MANAGED, naming.SERVICE_LABEL: metadata["name"]}
-    found = await context.cluster.list("apps/v1", "ControllerRevision", metadata["namespace"], labels)
-    stored = [item for item in found if is_owned(item, service)]
-    live = await context.cluster.get(Ref("apps/v1", "Deployment", metadata["namespace"], metadata["name"]))
-    name = (live["metadata"].get("labels") or {}).get(naming.REVISION_LABEL) if live else None
-    return Revisions(stored, next((item for item in stored if item["metadata"]["name"] == name), None))
-
-
 async def _prepare(wanted: Resolved, live: Resolved, context: Context) -> View:
     """See to the models and the bank, and learn from the models whether the spec fits them."""
     uses = tuple(UsedModel(item.use) for item in wanted.weights)
@@ -115,13 +117,23 @@ async def _prepare(wanted: Resolved, live: Resolved, context: Context) -> View:
         for item in wanted.weights:
             live_model = await context.cluster.apply(plan_model.build(wanted.namespace, item))
             seen.append(UsedModel(item.use, live_model))
-        view = replace(view, models=tuple(seen), accepted=measured(live.spec, seen))
+        accepted = first_failing((measured(live.spec, seen), bank_fits(wanted)), Finding(True, Reason.ACCEPTED))
+        view = replace(view, models=tuple(seen), accepted=accepted, bank=wanted.named_bank)
         wanted_bank = plan_bank.build(wanted)
         if wanted_bank is not None and view.accepted.holds:
             view = replace(view, bank=await context.cluster.apply(wanted_bank))
     except FINAL as error:
         view = replace(view, accepted=Finding(False, Reason.CHILD_REFUSED, str(error), stalled=True))
-    return view
+    return _placed(view, live)
+
+
+def _placed(view: View, live: Resolved) -> View:
+    """What the placement of the bank's compiling means for the replicas; an imported bank compiles nothing."""
+    if view.bank is None or view.bank["spec"].get("from"):
+        return view
+    placed = Placed.of(view.bank.get("status") or {})
+    inside = placed.method is Method.INIT_CONTAINER or live.spec.compile.placement is Placement.INIT_CONTAINER
+    return replace(view, lent=int(placed.lender == live.name), compiles_in_pods=inside)
 
 
 async def _roll_out(
@@ -136,26 +148,34 @@ async def _roll_out(
     """Apply the Deployment: of the wanted revision once model and bank are there, of the running one until then."""
     digest = view.models[0].status.get("digest")
     target = frozen
-    newer = False
+    update = ""
     if digest:
-        fresh = revision.build(service, live, replica.template(live, digest), revision.next_number(revisions.stored))
+        template = replica.template(live, digest, view.compiles_in_pods)
+        fresh = revision.build(service, live, template, revision.next_number(revisions.stored))
         if frozen is not None:
-            newer = fresh["data"]["template"] != frozen["data"]["template"]
+            update = offered(wanted, live, frozen["data"]["template"], fresh["data"]["template"])
         else:
             target = _same(fresh, revisions.stored) or fresh
-    prepared = target is not None and _is_prepared(wanted, view)
+    prepared = target is not None and _is_prepared(wanted, view, revisions.running)
     running = target if prepared else revisions.running
-    view = replace(view, newer_template=newer, updated_revision=target["metadata"]["name"] if target else None)
+    if target is not None and (why := revision.why_failed(target)):
+        before = revision.last_completed(revisions.stored, target["metadata"]["name"])
+        if before is not None:
+            prepared, running = False, before
+            view = replace(view, rolled_back=rolled_back(target, before, why))
+    view = replace(view, update=update, updated_revision=target["metadata"]["name"] if target else None)
     if running is None:
         return view
     try:
         if signing.is_mounted(running["data"]["template"]):
             await context.signing.ensure(context.cluster, service)
         if prepared and target is not None:
-            await apply_owned(context.cluster, _own_fields(target), service)
+            await apply_owned(context.cluster, own_fields(target), service)
         for child in (plan_service.build(service, wanted), disruption.build(service, wanted)):
             await apply_owned(context.cluster, child, service)
-        live_deployment = await apply_owned(context.cluster, deployment.build(service, wanted, running), service)
+        live_deployment = await apply_owned(
+            context.cluster, deployment.build(service, wanted, running, view.lent), service
+        )
     except REFUSALS as error:
         return replace(view, trouble=Finding(False, refusal_reason(error), str(error), stalled=True))
     return replace(view, deployment=live_deployment)
@@ -166,31 +186,25 @@ def _same(fresh: Object, stored: Sequence[Object]) -> Object | None:
     return next((item for item in stored if item["metadata"]["name"] == name), None)
 
 
-def _is_prepared(service: Resolved, view: View) -> bool:
+def _is_prepared(service: Resolved, view: View, running: Object | None) -> bool:
     if not all(model_status.is_present(item.status) for item in view.models):
         return False
-    if service.bank_name is None:
+    if service.bank_name is None or view.compiles_in_pods:
         return True
     status = (view.bank or {}).get("status") or {}
+    if status.get("stale") and running is not None and running["data"]["uses"]["bank"] != service.bank_name:
+        return False  # what runs goes on: a bank that cannot be loaded is no reason to replace it
     return set(service.bucket_keys) <= bank_status.finished_keys(status)
 
 
-def _own_fields(stored: Object) -> Object:
-    """A stored revision with the fields that an apply may send."""
-    metadata = stored["metadata"]
-    kept = {name: metadata[name] for name in ("name", "namespace", "labels", "ownerReferences")}
-    annotations = metadata.get("annotations")
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "ControllerRevision",
-        "metadata": {**kept, **({"annotations": annotations} if annotations else {})},
-        "revision": stored["revision"],
-        "data": stored["data"],
-    }
+def _edit(revisions: Revisions, wanted: Resolved, view: View) -> Object | None:
+    """What is being rolled out over the revision that served last."""
+    current = next((item for item in revisions.stored if item["metadata"]["name"] == view.current_revision), None)
+    return to_status(since(current, wanted)) if current is not None else None
 
 
-async def _observe(service: Object, view: View, context: Context) -> View:
-    """Add what the replicas' pods say."""
+async def observe(service: Object, view: View, context: Context) -> View:
+    """Add what the Deployment and the replicas' pods say."""
     metadata = service["metadata"]
     if view.deployment is None and view.trouble is None:
         live = await context.cluster.get(Ref("apps/v1", "Deployment", metadata["namespace"], metadata["name"]))
@@ -202,19 +216,3 @@ async def _observe(service: Object, view: View, context: Context) -> View:
     selector = f"{naming.SERVICE_LABEL}={metadata['name']}"
     current = ((service.get("status") or {}).get("revision") or {}).get("current")
     return replace(view, observed=observed, readiness=said, selector=selector, current_revision=current)
-
-
-async def _complete(service: Object, revisions: Revisions, view: View, status: Object, context: Context) -> None:
-    """Remember that a rollout finished, and let go of the oldest revisions."""
-    done = next(item for item in status["conditions"] if item["type"] == naming.Condition.PROGRESSING.value)
-    if done["reason"] != Reason.ROLLED_OUT.value or view.wanted == 0 or view.deployment is None:
-        return
-    name = view.deployment["metadata"]["labels"].get(naming.REVISION_LABEL)
-    stored = next((item for item in revisions.stored if item["metadata"]["name"] == name), None)
-    if stored is not None and not revision.completed(stored):
-        own = _own_fields(stored)
-        own["metadata"]["annotations"] = {revision.COMPLETED_ANNOTATION: "true"}
-        await context.cluster.apply(own)
-    in_use = {name, view.updated_revision, (status.get("revision") or {}).get("current")}
-    for old in revision.surplus(revisions.stored, {item for item in in_use if item}):
-        await context.cluster.delete(Ref.of({**old, "apiVersion": "apps/v1", "kind": "ControllerRevision"}))

@@ -17,6 +17,15 @@ class User:
 
     name: str
     spec: ServiceSpec
+    status: Mapping[str, Any]
+    paused: bool = False
+
+    def asks(self, known: Collection[str]) -> ServiceSpec:
+        """What it wants of a bank that knows these buckets: while it is paused, none that an edit added since."""
+        if not self.paused:
+            return self.spec
+        kept = [bucket for bucket in self.spec.buckets if naming.bucket_key(bucket.model_dump(by_alias=True)) in known]
+        return self.spec.model_copy(update={"buckets": kept})
 
 
 async def users_of_model(cluster: Cluster, metadata: Mapping[str, Any]) -> tuple[list[User], list[str]]:
@@ -50,7 +59,9 @@ async def _users_of(
         if name not in named(service.get("status") or {}) or service["metadata"].get("deletionTimestamp"):
             continue
         try:
-            users.append(User(service["metadata"]["name"], ServiceSpec.model_validate(service["spec"])))
+            spec = ServiceSpec.model_validate(service["spec"])
+            status, paused = service.get("status") or {}, naming.is_paused(service)
+            users.append(User(service["metadata"]["name"], spec, status, paused))
         except ValidationError:
             continue  # its own turn says so in its status
     deployments = await cluster.list("apps/v1", "Deployment", namespace, {**naming.MANAGED, **labels})

@@ -6,11 +6,12 @@ from typing import Any
 
 from sdxl_operator import naming
 from sdxl_operator.naming import Object, Ref
+from sdxl_operator.plan.job import OCCASION_ANNOTATION
 from sdxl_operator.reconcile.children import REFUSALS, apply_owned, refusal_reason
 from sdxl_operator.reconcile.context import Context
 from sdxl_operator.reconcile.observe import jobs_of, pods_of
 from sdxl_operator.status.conditions import Finding
-from sdxl_operator.status.pods import Observed
+from sdxl_operator.status.pods import Observed, condition_of
 from sdxl_operator.status.work import Standing, Words, standing
 
 
@@ -38,6 +39,18 @@ async def run(
         await context.cluster.delete(Ref.of(live), live["metadata"]["uid"])
         result = replace(result, retry_at=None)
     return result, pods
+
+
+async def stop_unfinished(owner: Mapping[str, Any], label: str, context: Context) -> None:
+    """Delete the owner's Jobs that are still at work: nobody waits for them. What ended stays for its log.
+
+    A Job that was made on an occasion goes too: the next such occasion is another one.
+    """
+    for job in await jobs_of(context.cluster, owner, label):
+        ended = any(condition_of(job, kind).get("status") == "True" for kind in ("Complete", "Failed"))
+        occasional = OCCASION_ANNOTATION in (job["spec"]["template"]["metadata"].get("annotations") or {})
+        if (occasional or not ended) and not job["metadata"].get("deletionTimestamp"):
+            await context.cluster.delete(Ref.of({**job, "apiVersion": "batch/v1", "kind": "Job"}))
 
 
 async def stop_others(owner: Mapping[str, Any], keep: str, label: str, component: str, context: Context) -> str:

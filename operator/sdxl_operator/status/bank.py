@@ -1,10 +1,11 @@
 """The status of an SDXLTuneBank."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sdxl_operator.naming import Condition, Object, Reason
+from sdxl_operator.status.buckets import LOADED
 from sdxl_operator.status.conditions import Finding, conditions
 from sdxl_operator.status.usage import Usage
 from sdxl_operator.status.work import Standing, Words
@@ -17,12 +18,49 @@ WORDS = Words(
     deadline_field="spec.compile.tuning.activeDeadlineSeconds of the service",
 )
 
-FINISHED = ("Kept", "Dropped")
+IMPORT_WORDS = Words(
+    component="import",
+    at_work=Reason.IMPORTING,
+    failed=Reason.IMPORT_FAILED,
+    memory_field=WORDS.memory_field,
+    deadline_field=WORDS.deadline_field,
+)
+
+PRESENT = ("Kept", "Dropped")
+FINISHED = (*PRESENT, "Missing")
+
+
+def words(bank: Mapping[str, Any]) -> Words:
+    """How the Job that fills a bank is spoken of."""
+    return IMPORT_WORDS if (bank.get("spec") or {}).get("from") else WORDS
 
 
 def finished_keys(status: Mapping[str, Any]) -> set[str]:
-    """The buckets that were compiled and measured."""
+    """The buckets that were compiled and measured, or of which it is known that they will not be."""
     return {entry["key"] for entry in status.get("entries") or [] if entry["state"] in FINISHED}
+
+
+def disputed(status: Mapping[str, Any], users: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The kept entries that replicas could not take, with the reason; `users` are the services' statuses."""
+    kept = {entry["key"]: entry.get("digest") for entry in status.get("entries") or [] if entry["state"] == "Kept"}
+    return {
+        row["key"]: row["entry"]
+        for user in users
+        for row in user.get("buckets") or []
+        if row.get("entry") not in (None, LOADED) and row.get("digest") and kept.get(row["key"]) == row["digest"]
+    }
+
+
+def shortcoming(status: Mapping[str, Any], keys: Collection[str]) -> Finding | None:
+    """Why a finished bank does not serve all of these buckets compiled, None where it does as far as is known here."""
+    if stale := status.get("stale"):
+        return Finding(False, Reason.STALE, str(stale), stalled=True)
+    lacks = [entry for entry in status.get("entries") or [] if entry["state"] == "Missing" and entry["key"] in keys]
+    if not lacks:
+        return None
+    names, why = ", ".join(sorted(entry["key"] for entry in lacks)), lacks[0].get("why") or "the artefact lacks them"
+    text = f"{names}: {why}; served uncompiled. Export a bank that has them, or leave out tuneBank.from to compile"
+    return Finding(False, Reason.MISSING, text, stalled=True)
 
 
 def entries_from(result: Mapping[str, Any]) -> list[Object]:
@@ -40,11 +78,11 @@ def entries_from(result: Mapping[str, Any]) -> list[Object]:
 
 def without_other_identity(bank: Object, standing: Standing | None) -> Object:
     """The bank without what was measured under another identity: another driver or image made another bank of it."""
-    new = (standing.result or {}).get("identity") if standing else None
+    new = (standing.result or standing.found or {}).get("identity") if standing else None
     status = bank.get("status") or {}
     if new is None or status.get("identity") in (None, new):
         return bank
-    return {**bank, "status": {name: value for name, value in status.items() if name != "entries"}}
+    return {**bank, "status": {name: value for name, value in status.items() if name not in ("entries", "stale")}}
 
 
 def merged(
@@ -76,16 +114,25 @@ def build(
     usage: Usage,
     claim: str,
     now: datetime,
+    again: Mapping[str, str] | None = None,
 ) -> Object:
-    """The status; `standing` is None where every wanted bucket is there, or nobody wants any."""
+    """The status; `standing` is None where every wanted bucket is there, or nobody wants any.
+
+    `again` are the keys of entries that replicas could not take: they stay accepted until they were made again.
+    """
     previous = bank.get("status") or {}
-    result = standing.result if standing and standing.result else {}
+    result = (standing.result or standing.found or {}) if standing else {}
     entries = merged(
         previous.get("entries") or [], entries_from(result), wanted, str((progress or {}).get("bucket") or "") or None
     )
-    done = {entry["key"] for entry in entries if entry["state"] in FINISHED}
-    finding = _finding(standing, progress, set(wanted) - done) if wanted else Finding(bool(done), Reason.UNUSED)
+    present = sum(entry["state"] in PRESENT for entry in entries)
     status: Object = {"claimName": claim, **usage.to_status(), "entries": entries}
+    if stale := result.get("stale") or previous.get("stale"):
+        status["stale"] = stale
+    missing = sorted(set(wanted) - finished_keys(status) | (again or {}).keys())
+    finding = (
+        _finding(bank, status, standing, progress, wanted, missing) if wanted else Finding(present > 0, Reason.UNUSED)
+    )
     if identity := result.get("identity") or previous.get("identity"):
         status["identity"] = identity
     seconds = standing.seconds if standing and standing.seconds is not None else previous.get("compileSeconds")
@@ -100,19 +147,28 @@ def build(
     return {
         "observedGeneration": generation,
         "conditions": found,
-        "summary": f"{len(done)}/{len(entries)}",
+        "summary": f"{present}/{len(entries)}",
         **status,
     }
 
 
-def _finding(standing: Standing | None, progress: Mapping[str, Any] | None, missing: set[str]) -> Finding:
+def _finding(
+    bank: Mapping[str, Any],
+    status: Mapping[str, Any],
+    standing: Standing | None,
+    progress: Mapping[str, Any] | None,
+    wanted: Sequence[str],
+    missing: Sequence[str],
+) -> Finding:
+    own = words(bank)
     if not missing:
-        return Finding(True, Reason.COMPILED)
+        good = Finding(True, Reason.IMPORTED if own is IMPORT_WORDS else Reason.COMPILED)
+        return shortcoming(status, wanted) or good
     if standing is None:
-        return Finding(False, Reason.COMPILING, f"{', '.join(sorted(missing))} to be compiled")
+        return Finding(False, own.at_work, f"{', '.join(missing)} to be done")
     if standing.result is not None:
-        text = f"the compile Job ended without a word on {', '.join(sorted(missing))}"
-        return Finding(False, Reason.COMPILE_FAILED, text, stalled=True)
-    if standing.finding.reason is Reason.COMPILING:
-        return Finding(False, Reason.COMPILING, progress_message(progress) or standing.finding.message)
+        text = f"the {own.component} Job ended without a word on {', '.join(missing)}"
+        return Finding(False, own.failed, text, stalled=True)
+    if standing.finding.reason is own.at_work:
+        return Finding(False, own.at_work, progress_message(progress) or standing.finding.message)
     return standing.finding

@@ -1,12 +1,22 @@
 """The table of buckets in a service's status, and what the latest cold start cost."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sdxl_operator.naming import Object
 from sdxl_operator.status.pods import condition_of, container_statuses, seconds_between
 
-STATES = {"Kept": "Compiled", "Dropped": "Compiled", "Compiling": "Compiling", "Pending": "Pending"}
+LOADED = "Loaded"
+"""What the runtime says of an entry that it runs a bucket with."""
+
+STATES = {
+    "Kept": "Compiled",
+    "Dropped": "Compiled",
+    "Compiling": "Compiling",
+    "Pending": "Pending",
+    "Missing": "Pending",  # until a replica serves it uncompiled
+}
 
 
 def bucket_rows(
@@ -21,7 +31,41 @@ def bucket_rows(
     tables = [readiness[pod["metadata"]["name"]] for pod in pods if pod["metadata"]["name"] in readiness]
     rows = {row["key"]: row for row in (tables[0].get("buckets") if tables else None) or []}
     before = {row["key"]: row for row in previous.get("buckets") or []}
-    return [_row(key, entries.get(key), rows.get(key), before.get(key)) for key in keys]
+    troubled = {dispute.key: dispute for dispute in disputes(bank, readiness)}
+    found = [_row(key, entries.get(key), rows.get(key), before.get(key)) for key in keys]
+    return [{**row, **troubled[row["key"]].members} if row["key"] in troubled else row for row in found]
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """A replica that could not take an entry which the bank says it has."""
+
+    pod: str
+    key: str
+    reason: str
+    """Missing, Stale or Corrupt."""
+    why: str
+    digest: str
+
+    @property
+    def members(self) -> Object:
+        """Of the bucket's row."""
+        return {"entry": self.reason, "digest": self.digest, "why": self.why}
+
+
+def disputes(bank: Mapping[str, Any] | None, readiness: Mapping[str, Object]) -> list[Dispute]:
+    """The replicas' complaints about entries that the bank lists as kept, by pod and bucket.
+
+    A replica that speaks of another digest has yet to see what was accepted since.
+    """
+    entries = ((bank or {}).get("status") or {}).get("entries") or []
+    kept = {entry["key"]: entry.get("digest") for entry in entries if entry["state"] == "Kept"}
+    return [
+        Dispute(pod, row["key"], row["entry"], str(row.get("why") or ""), row["digest"])
+        for pod, answer in sorted(readiness.items())
+        for row in answer.get("buckets") or []
+        if row.get("entry") not in (None, "", LOADED) and row.get("digest") and kept.get(row["key"]) == row["digest"]
+    ]
 
 
 def _row(
@@ -32,7 +76,9 @@ def _row(
         row |= {"state": served["state"], "backend": served.get("backend")}
         row["why"] = served.get("why") or None
         row["millisecondsPerStep"] = _steady(served.get("millisecondsPerStep"), before)
-    elif entry and entry["state"] == "Dropped":
+        if entry and entry["state"] == "Kept":
+            row |= {"entry": served.get("entry"), "digest": served.get("digest")}
+    elif entry and entry["state"] in ("Dropped", "Missing"):
         row["why"] = entry.get("why")
     if entry and entry["state"] == "Kept":
         row["speedupPercent"] = entry.get("speedupPercent")

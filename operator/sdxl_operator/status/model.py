@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from sdxl_operator.naming import Condition, Object, Reason
+from sdxl_operator.status import progress as fetching
 from sdxl_operator.status.conditions import Finding, conditions
 from sdxl_operator.status.usage import Usage
 from sdxl_operator.status.work import Standing, Words
@@ -30,8 +31,18 @@ def unused() -> Finding:
     return Finding(False, Reason.UNUSED, stalled=True)
 
 
-def build(model: Mapping[str, Any], standing: Standing | None, usage: Usage, claim: str, now: datetime) -> Object:
-    """The status; `standing` is None once the files are present and no Job is needed."""
+def build(
+    model: Mapping[str, Any],
+    standing: Standing | None,
+    usage: Usage,
+    claim: str,
+    now: datetime,
+    progress: Mapping[str, Any] | None = None,
+) -> Object:
+    """The status; `standing` is None once the files are present and no Job is needed.
+
+    `progress` is what the Job's `/progress` said, None if it did not answer.
+    """
     previous = model.get("status") or {}
     measured = {name: previous[name] for name in MEASURED if name in previous}
     status: Object = {"claimName": claim, **usage.to_status()}
@@ -41,6 +52,10 @@ def build(model: Mapping[str, Any], standing: Standing | None, usage: Usage, cla
         finding = Finding(True, Reason.MODEL_PRESENT, f"{measured.get('files')} files, {measured.get('bytes')} bytes")
     else:
         finding = standing.finding
+        if finding.reason is Reason.FETCHING and not finding.stalled:
+            sample = fetching.sample(previous, progress, now)
+            finding = Finding(False, Reason.FETCHING, fetching.sentence(sample) or finding.message)
+            status |= sample
         failure = standing.failure or previous.get("lastFailure")
         if failure:
             status |= {"failures": standing.failures, "lastFailure": failure}

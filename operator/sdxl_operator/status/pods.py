@@ -18,7 +18,16 @@ RUNTIME_REASONS = {
     "OutOfMemory": Reason.OUT_OF_MEMORY,
     "ModelInvalid": Reason.MODEL_INVALID,
     "ModelMissing": Reason.MODEL_MISSING,
+    "SourceNotFound": Reason.SOURCE_NOT_FOUND,
+    "SourceUnauthorized": Reason.SOURCE_UNAUTHORIZED,
+    "SourceUnavailable": Reason.SOURCE_UNAVAILABLE,
+    "ChecksumMismatch": Reason.CHECKSUM_MISMATCH,
     "BankLocked": Reason.BANK_LOCKED,
+    "RegistryUnavailable": Reason.REGISTRY_UNAVAILABLE,
+    "RegistryDenied": Reason.REGISTRY_DENIED,
+    "ArtifactMissing": Reason.ARTIFACT_MISSING,
+    "ArtifactInvalid": Reason.ARTIFACT_INVALID,
+    "SignatureInvalid": Reason.SIGNATURE_INVALID,
 }
 """The runtime's own reasons, docs/contract.md; any other keeps the caller's reason."""
 
@@ -59,12 +68,37 @@ def waiting(observed: Observed, memory_field: str) -> Finding | None:
 
 
 def ending(pod: Mapping[str, Any], failed: Reason, memory_field: str) -> Ending | None:
-    """How the pod's container ended last, None if it never did; `failed` is the reason if nothing better is known."""
-    for status in container_statuses(pod):
+    """How the pod's container ended last, None if it never did; `failed` is the reason if nothing better is known.
+
+    An init container counts while it keeps the others from starting.
+    """
+    pending = [status for status in init_statuses(pod) if not _succeeded(status)]
+    for status in (*pending, *container_statuses(pod)):
         terminated = status.get("state", {}).get("terminated") or status.get("lastState", {}).get("terminated")
         if terminated:
             return _ending(pod, terminated, failed, memory_field)
     return None
+
+
+def init_statuses(pod: Mapping[str, Any]) -> list[Object]:
+    """The statuses of the pod's init containers."""
+    return list(pod.get("status", {}).get("initContainerStatuses") or [])
+
+
+def init_result(pod: Mapping[str, Any]) -> Object:
+    """What an init container that succeeded left in its termination message; empty before that."""
+    done = (status["state"]["terminated"] for status in init_statuses(pod) if _succeeded(status))
+    return next((_result(str(terminated.get("message", ""))) for terminated in done), {})
+
+
+def is_initialising(pod: Mapping[str, Any]) -> bool:
+    """Whether an init container of the pod runs."""
+    return any("running" in status.get("state", {}) for status in init_statuses(pod))
+
+
+def _succeeded(status: Mapping[str, Any]) -> bool:
+    terminated = status.get("state", {}).get("terminated")
+    return bool(terminated) and int(terminated.get("exitCode", 0)) == 0
 
 
 def container_statuses(pod: Mapping[str, Any]) -> list[Object]:
@@ -124,7 +158,7 @@ def _not_placed(pod: Mapping[str, Any], claim_troubles: Mapping[str, str]) -> Fi
 
 def _not_started(pod: Mapping[str, Any], observed: Observed, memory_field: str) -> Finding | None:
     name = pod["metadata"]["name"]
-    for status in container_statuses(pod):
+    for status in (*init_statuses(pod), *container_statuses(pod)):
         wait = status.get("state", {}).get("waiting")
         if not wait:
             continue
@@ -141,6 +175,8 @@ def _not_started(pod: Mapping[str, Any], observed: Observed, memory_field: str) 
             return Finding(False, last.reason, last.message, stalled=True)
     if is_running(pod) or pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
         return None
+    if is_initialising(pod):
+        return Finding(False, Reason.COMPILING, f"pod {name} compiles before it serves")
     if trouble := observed.pod_troubles.get(name):
         return _refused_by_kubelet(name, trouble)
     return Finding(False, Reason.POD_STARTING, f"pod {name} starts on node {pod['spec']['nodeName']}")
@@ -149,6 +185,9 @@ def _not_started(pod: Mapping[str, Any], observed: Observed, memory_field: str) 
 def _refused_by_kubelet(pod: str, words: str) -> Finding:
     if secret := missing_secret(words):
         text = f"pod {pod}: {words}: make a Secret {secret} in this namespace, and the pod starts"
+        return Finding(False, Reason.SECRET_NOT_FOUND, text, stalled=True)
+    if key := re.search(r"references non-existent secret key: (\S+)", words):
+        text = f"pod {pod}: {words}: add the key {key[1]} to the Secret, or name another, and the pod starts"
         return Finding(False, Reason.SECRET_NOT_FOUND, text, stalled=True)
     return Finding(False, Reason.CONTAINER_NOT_STARTED, f"pod {pod}: {words}", stalled=True)
 

@@ -1,13 +1,14 @@
 """The status of an SDXLService: ordered checks over what was observed; the first that fails explains `Ready`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from sdxl_operator.api.service import ServiceSpec
 from sdxl_operator.naming import REVISION_LABEL, Condition, Object, Reason
-from sdxl_operator.status.buckets import bucket_rows, cold_start
+from sdxl_operator.status.bank import IMPORT_WORDS, finished_keys, shortcoming, words
+from sdxl_operator.status.buckets import bucket_rows, cold_start, disputes
 from sdxl_operator.status.conditions import Finding, conditions, first_failing
 from sdxl_operator.status.pods import Observed, condition_of, ending, is_ready, is_running, waiting
 from sdxl_operator.status.weights import UsedModel, members, of_child, of_models
@@ -30,13 +31,24 @@ class View:
     bank: Object | None = None
     current_revision: str | None = None
     updated_revision: str | None = None
-    newer_template: bool = False
+    update: str = ""
+    """What this operator and profile would make of the pods other than the stored revision has; empty if nothing."""
+    rollout: Object | None = None
+    """The edit between the current revision and the one that is wanted, as status has it."""
+    paused: Finding | None = None
+    """That nothing is applied, and whether an edit waits because of it."""
     deployment: Object | None = None
     observed: Observed = field(default_factory=Observed)
     readiness: Mapping[str, Object] = field(default_factory=dict)
     """Pod name → what its /readyz says."""
     trouble: Finding | None = None
     """The API server refused a child."""
+    rolled_back: Finding | None = None
+    """The updated revision was given up, and why."""
+    compiles_in_pods: bool = False
+    """Replicas fill the bank before they serve."""
+    lent: int = 0
+    """Replicas that are down so that a compile Job has their accelerators."""
 
     @property
     def wanted(self) -> int:
@@ -72,6 +84,7 @@ def build(service: Mapping[str, Any], view: View, now: datetime) -> Object:
         **members(view.models),
         "bank": view.bank_name,
         "revision": {name: value for name, value in revision.items() if value},
+        "rollout": _edit(view),
         "coldStart": cold_start(view.ready_pods, view.readiness, view.bank) or previous.get("coldStart"),
         "lastFailure": _last_failure(view, previous),
     }
@@ -85,23 +98,65 @@ def _current(view: View) -> str | None:
     return str((view.deployment["metadata"].get("labels") or {}).get(REVISION_LABEL) or "") or None
 
 
+def is_rolled_out(view: View) -> bool:
+    """Whether all replicas that are asked for are there, ready, and of the Deployment's revision."""
+    return _rollout(view).holds
+
+
+def _edit(view: View) -> Object | None:
+    """The edit, until the replicas run it."""
+    return None if _current(view) == view.updated_revision else view.rollout
+
+
 def _findings(view: View) -> dict[Condition, Finding]:
     accepted, model, bank, rollout = view.accepted, _model(view), _bank(view), _rollout(view)
     available = _available(view)
-    ready = first_failing((accepted, model, bank, rollout), Finding(True, Reason.READY))
+    made = (accepted, model, bank, view.rolled_back or rollout)
+    ready = first_failing(made, Finding(True, Reason.READY))
     if ready.holds and view.wanted == 0:
         ready = rollout if view.spec.suspend else Finding(True, Reason.SCALED_TO_ZERO)
+    progressing = _progressing(view, (accepted, model, bank), rollout)
+    if view.paused is not None:
+        ready, progressing = _while_paused(ready, view.paused), replace(view.paused, holds=False)
     findings = {
         Condition.READY: ready,
         Condition.ACCEPTED: accepted,
         Condition.MODEL_READY: model,
         Condition.BANK_READY: bank,
         Condition.AVAILABLE: available,
-        Condition.PROGRESSING: Finding(not rollout.holds and not rollout.stalled, rollout.reason, rollout.message),
+        Condition.PROGRESSING: progressing,
     }
-    if view.newer_template:
-        findings[Condition.UPDATE_AVAILABLE] = Finding(True, Reason.NEWER_TEMPLATE)
+    if (degraded := _degraded(view, (model, bank))) is not None:
+        findings[Condition.DEGRADED] = degraded
+    if view.update:
+        findings[Condition.UPDATE_AVAILABLE] = Finding(True, Reason.NEWER_TEMPLATE, view.update)
     return findings
+
+
+def _progressing(view: View, before: Sequence[Finding], rollout: Finding) -> Finding:
+    """How the replicas get there; while an edit is rolled out, what it costs and what it waits for."""
+    edit = _edit(view)
+    if edit is None:
+        return Finding(not rollout.holds and not rollout.stalled, rollout.reason, rollout.message)
+    wait = first_failing((*before, rollout), Finding(False, Reason.ROLLING_OUT))
+    message = f"{edit['impact']} ({', '.join(edit['fields'])}): {wait.sentence}"
+    return Finding(not wait.stalled, wait.reason, message)
+
+
+def _while_paused(ready: Finding, paused: Finding) -> Finding:
+    if ready.holds:
+        return paused
+    return Finding(False, Reason.PAUSED, f"{paused.sentence} What was seen: {ready.sentence}", stalled=True)
+
+
+def _degraded(view: View, made_first: Sequence[Finding]) -> Finding | None:
+    """What keeps the edited spec from being served while the revision before it goes on; None where nothing does."""
+    if view.rolled_back is not None:
+        return Finding(True, view.rolled_back.reason, view.rolled_back.message)
+    stuck = next((finding for finding in made_first if not finding.holds and finding.stalled), None)
+    if stuck is None or not view.ready_pods:
+        return None
+    return Finding(True, stuck.reason, f"the revision before goes on serving: {stuck.sentence}")
 
 
 def _model(view: View) -> Finding:
@@ -113,15 +168,25 @@ def _model(view: View) -> Finding:
 def _bank(view: View) -> Finding:
     if view.bank_name is None:
         return Finding(True, Reason.NOT_NEEDED) if view.accepted.holds else Finding(False, Reason.WAITING_FOR_BANK)
-    entries = {entry["key"] for entry in _entries(view.bank) if entry["state"] in ("Kept", "Dropped")}
-    if set(view.bucket_keys) <= entries:
-        return Finding(True, Reason.COMPILED)
+    status = (view.bank or {}).get("status") or {}
+    if view.bank is not None and set(view.bucket_keys) <= finished_keys(status):
+        good = Finding(True, Reason.IMPORTED if words(view.bank) is IMPORT_WORDS else Reason.COMPILED)
+        return shortcoming(status, view.bucket_keys) or _disputed(view) or good
+    if view.compiles_in_pods and view.wanted == 0:
+        return Finding(True, Reason.NOT_NEEDED, "replicas compile before they serve, and none is asked for")
     child = of_child(view.bank, Finding(False, Reason.WAITING_FOR_BANK))
     return Finding(False, Reason.WAITING_FOR_BANK, child.message) if child.holds else child
 
 
-def _entries(bank: Mapping[str, Any] | None) -> list[Object]:
-    return list(((bank or {}).get("status") or {}).get("entries") or [])
+def _disputed(view: View) -> Finding | None:
+    """What replicas could not take of what the bank holds."""
+    found = disputes(view.bank, view.readiness)
+    if not found:
+        return None
+    first = found[0]
+    more = f" ({len(found) - 1} more)" if len(found) > 1 else ""
+    text = f"replica {first.pod} runs {first.key} eagerly: {first.why}{more}; the bank is verified and made again"
+    return Finding(False, Reason(first.reason), text)
 
 
 def _available(view: View) -> Finding:
@@ -129,11 +194,13 @@ def _available(view: View) -> Finding:
         return Finding(False, Reason.SUSPENDED)
     # NB: of a spec that is not accepted, the Deployment knows nothing
     wanted = view.wanted if view.deployment is None else int(view.deployment["spec"]["replicas"])
-    if view.deployment is not None and wanted == 0:
+    if view.deployment is not None and wanted == 0 and not view.lent:
         return Finding(True, Reason.SCALED_TO_ZERO)
     ready = len(view.ready_pods)
     if ready:
         return Finding(True, Reason.MINIMUM_AVAILABLE, f"{ready} of {wanted} replicas answer")
+    if view.lent and wanted == 0:
+        return Finding(False, Reason.ACCELERATOR_LENT, "the only replica is down to lend its accelerator")
     return Finding(False, Reason.REPLICAS_MISSING, f"0 of {wanted} replicas answer")
 
 
@@ -148,8 +215,10 @@ def _rollout(view: View) -> Finding:
     seen = int(status.get("observedGeneration", 0)) >= int(view.deployment["metadata"]["generation"])
     updated, ready = int(status.get("updatedReplicas", 0)), int(status.get("readyReplicas", 0))
     total = int(status.get("replicas", 0))
-    if seen and updated == ready == total == view.wanted and len(view.ready_pods) == view.wanted:
-        return Finding(True, Reason.ROLLED_OUT)
+    running = view.wanted - view.lent
+    if seen and updated == ready == total == running and len(view.ready_pods) == running:
+        text = f"{running} of {view.wanted} replicas run, the other one lends its accelerator to the compile Job"
+        return Finding(False, Reason.ACCELERATOR_LENT, text) if view.lent else Finding(True, Reason.ROLLED_OUT)
     return _why_not(view, f"{ready} of {view.wanted} replicas ready, {updated} updated")
 
 

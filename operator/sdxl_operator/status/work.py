@@ -7,7 +7,7 @@ from typing import Any
 
 from sdxl_operator.naming import Object, Reason
 from sdxl_operator.status.conditions import Finding, parse_time, timestamp
-from sdxl_operator.status.pods import Observed, condition_of, ending, seconds_between, waiting
+from sdxl_operator.status.pods import Observed, condition_of, ending, init_result, seconds_between, waiting
 
 MAXIMUM_PAUSE_SECONDS = 600
 
@@ -38,6 +38,8 @@ class Standing:
     """When a failed Job is deleted, so that the next one starts."""
     seconds: int | None = None
     """How long it ran."""
+    found: Object | None = None
+    """What is known of the result before all of it is."""
 
 
 def standing(
@@ -57,6 +59,25 @@ def standing(
     wait = waiting(observed, words.memory_field)
     name = job["metadata"]["name"]
     return Standing(wait or Finding(False, words.at_work, f"Job {name} is at work"), failures=failures)
+
+
+def in_pods(pods: Observed, wanted: set[str], previous: Mapping[str, Any], words: Words) -> Standing:
+    """Judge work that replicas do in an init container: what those that ended say, and what the newest waits for."""
+    results = [result for result in map(init_result, pods.pods) if result.get("entries")]
+    entries = {entry["bucket"]: entry for result in results for entry in result["entries"]}
+    found = {"identity": results[-1]["identity"], "entries": list(entries.values())} if results else None
+    if wanted <= entries.keys():
+        return Standing(Finding(True, words.at_work), result=found)
+    end = next(filter(None, (ending(pod, words.failed, words.memory_field) for pod in reversed(pods.pods))), None)
+    if end is not None and end.exit_code != 0:
+        failure: Object = {"reason": end.reason.value, "message": end.message[:1024], "component": words.component}
+        failure |= {"exitCode": end.exit_code, "time": end.time}
+        known = (previous.get("lastFailure") or {}).get("time") == end.time
+        failures = int(previous.get("failures") or 0) + (0 if known else 1)
+        finding = Finding(False, end.reason, f"{end.message}; the kubelet starts it again", stalled=True)
+        return Standing(finding, failure=failure, failures=failures, found=found)
+    idle = Finding(False, words.at_work, "replicas compile before they serve")
+    return Standing(waiting(pods, words.memory_field) or idle, found=found)
 
 
 def _succeeded(job: Mapping[str, Any], observed: Observed, words: Words) -> Standing:

@@ -1,12 +1,13 @@
 """The tune bank: what was compiled, for which chip and versions, how fast it measured, published whole or not at all.
 
 `identity` says what an artefact depends on, `manifest` what an entry holds, `store` how it gets onto the volume and
-back. Layout: `<root>/<identity>/<bucket>/{manifest.json, unet.pt2, …}`, see docs/contract.md. No torch here.
+back; `artifact`, `exporting` and `importing` move a bank, `commands` is `sdxl-runtime bank`.
+Layout: `<root>/<identity>/<bucket>/{manifest.json, unet.pt2, …}`, see docs/contract.md. No torch here.
 """
 
 from sdxl_runtime.bank.identity import identify_main, identity
 from sdxl_runtime.bank.manifest import FORMAT, Manifest, ManifestError, State, file_records
-from sdxl_runtime.bank.store import Bank, Entry, Missing, Why, accepted_entry
+from sdxl_runtime.bank.store import Bank, Entry, Missing, Why, accepted_entry, manifest_path
 
 __all__ = [
     "FORMAT",
@@ -21,4 +22,5 @@ __all__ = [
     "file_records",
     "identify_main",
     "identity",
+    "manifest_path",
 ]

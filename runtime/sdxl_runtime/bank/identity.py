@@ -39,14 +39,19 @@ def identity(settings: Settings, device: Facts) -> tuple[str, dict[str, str]]:
         "compileMode": settings.compile_mode.value,
         "precision": _precision(settings, device),
     }
-    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16], dict(sorted(fields.items()))
+    return name_of(fields), dict(sorted(fields.items()))
+
+
+def name_of(fields: Mapping[str, str]) -> str:
+    """The identity that follows from its fields."""
+    text = json.dumps(dict(fields), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def identify_main(settings: Settings) -> int:
     """Print `{"identity": …, "fields": {…}}`; exit code 2 with the sentence where the settings do not fit."""
     try:
-        name, fields = identity(settings, open_device(settings.backend))
+        name, fields = identity(settings, open_device(settings))
     except (SettingsError, Failure) as error:
         print(json.dumps({"error": str(error)}), file=sys.stderr)
         return 2
@@ -57,7 +62,8 @@ def identify_main(settings: Settings) -> int:
 def differences(here: Mapping[str, str], there: Mapping[str, str]) -> str:
     """The fields in which two identities differ, as a user reads them: `torch 2.12.1 here, 2.11.0 there`."""
     names = sorted(name for name in {*here, *there} if here.get(name) != there.get(name))
-    return "; ".join(f"{name} {here.get(name, 'absent')} here, {there.get(name, 'absent')} there" for name in names)
+    pairs = ((name, *(side.get(name, "absent") or "empty" for side in (here, there))) for name in names)
+    return "; ".join(f"{name} {mine} here, {other} there" for name, mine, other in pairs)
 
 
 def _precision(settings: Settings, device: Facts) -> str:

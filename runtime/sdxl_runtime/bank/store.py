@@ -6,7 +6,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -28,7 +28,7 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A published entry whose files were verified."""
+    """A published entry; whoever reads one says whether its files were verified."""
 
     folder: Path
     manifest: Manifest
@@ -40,7 +40,10 @@ class Missing:
     """There is no entry that may be loaded; `why` is a sentence."""
 
     why: str
-    reason: Why = Why.MISSING
+    reason: Why | None = Why.MISSING
+    """None where nobody asked for an entry."""
+    digest: str = ""
+    """The one that was accepted; empty where none was."""
 
 
 class Bank:
@@ -67,7 +70,7 @@ class Bank:
 
     def entry(self, bucket: Bucket) -> Entry | Missing:
         """What is published for a bucket, its files verified, whether kept or dropped."""
-        return _read(self.folder / bucket.key)
+        return verified(self.folder / bucket.key)
 
     @contextmanager
     def staging(self, bucket: Bucket) -> Iterator[Path]:
@@ -79,12 +82,13 @@ class Bank:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def publish(self, staging: Path, manifest: Manifest) -> Entry:
+    def publish(self, staging: Path, manifest: Manifest, content: bytes = b"") -> Entry:
         """Write the manifest beside the staged files and rename the folder to the bucket's name.
 
         A damaged or superseded entry of that name is moved aside first. `manifest.files` must be the staged ones.
+        `content` are the manifest's own bytes where it was made elsewhere: the digest is over them.
         """
-        content = manifest.to_bytes()
+        content = content or manifest.to_bytes()
         (staging / NAME).write_bytes(content)
         _flush(staging)
         target = self.folder / manifest.bucket.key
@@ -95,6 +99,47 @@ class Bank:
         staging.rename(target)  # fails where another writer was faster: a folder that is not empty is never replaced
         _flush_folder(self.folder)
         return Entry(target, manifest, digest_of(content))
+
+
+def manifest_path(root: Path, identity: str, bucket: Bucket) -> Path:
+    """Where the manifest of a bucket's entry is, or would be."""
+    return root / identity / bucket.key / NAME
+
+
+def identities(root: Path) -> list[str]:
+    """What the bank on a volume holds entries for, sorted."""
+    return sorted({path.parent.parent.name for path in root.glob(f"[!.]*/[!.]*/{NAME}")})
+
+
+def entries(root: Path, identity: str) -> list[Path]:
+    """The folders of an identity's entries, sorted; staging is never among them."""
+    return sorted(path.parent for path in (root / identity).glob(f"[!.]*/{NAME}"))
+
+
+def recorded(folder: Path) -> Entry | Missing:
+    """What an entry's manifest says; its files are not read."""
+    try:
+        content = (folder / NAME).read_bytes()
+        return Entry(folder, Manifest.from_bytes(content), digest_of(content))
+    except FileNotFoundError:
+        return Missing(f"the bank has no {folder.name}")
+    except (OSError, ManifestError) as error:
+        return Missing(f"the manifest of {folder.name} cannot be read: {error}", Why.CORRUPT)
+
+
+def verified(folder: Path) -> Entry | Missing:
+    """What an entry's manifest says, if every file is the one it names."""
+    entry = recorded(folder)
+    if isinstance(entry, Missing):
+        return entry
+    for name, record in entry.manifest.files.items():
+        try:
+            found = file_record(folder / name)
+        except OSError as error:
+            return Missing(f"{folder.name}/{name} cannot be read: {error}", Why.CORRUPT)
+        if found != record:
+            return Missing(f"{folder.name}/{name} is damaged: its sha256 is not the manifest's", Why.CORRUPT)
+    return entry
 
 
 def accepted_entry(
@@ -117,50 +162,38 @@ def accepted_entry(
         name, digests = str(accepted["identity"]), dict(accepted["digests"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         return Missing(f"{accepted_file} cannot be read: {error}", Why.CORRUPT)
+    digest = str(digests.get(bucket.key, ""))
     if name != identity:
-        return Missing(
-            f"the bank was made for identity {name}, this is {identity}{_explain(root / name, fields)}", Why.STALE
-        )
-    if bucket.key not in digests:
+        why = f"the bank was made for identity {name}, this is {identity}{_explain(root / name, fields)}"
+        return Missing(why, Why.STALE, digest)
+    if not digest:
         return Missing(f"the bank holds no kept entry for {bucket.key}")
-    entry = _read(root / identity / bucket.key)
+    entry = verified(root / identity / bucket.key)
     if isinstance(entry, Missing):
-        return entry
-    if entry.digest != digests[bucket.key]:
-        return Missing(f"{bucket.key} has digest {entry.digest}, accepted is {digests[bucket.key]}", Why.STALE)
+        return replace(entry, digest=digest)
+    return _as_accepted(entry, identity, bucket, digest)
+
+
+def _as_accepted(entry: Entry, identity: str, bucket: Bucket, digest: str) -> Entry | Missing:
+    if entry.digest != digest:
+        return Missing(f"{bucket.key} has digest {entry.digest}, accepted is {digest}", Why.STALE, digest)
     if entry.manifest.state is not State.KEPT:
-        return Missing(f"{bucket.key} was dropped: {entry.manifest.why}")
+        return Missing(f"{bucket.key} was dropped: {entry.manifest.why}", Why.MISSING, digest)
     if entry.manifest.identity != identity or entry.manifest.bucket != bucket:
-        return Missing(f"{bucket.key} says it is {entry.manifest.bucket.key} of {entry.manifest.identity}", Why.CORRUPT)
+        why = f"{bucket.key} says it is {entry.manifest.bucket.key} of {entry.manifest.identity}"
+        return Missing(why, Why.CORRUPT, digest)
     return entry
 
 
 def _explain(other: Path, fields: Mapping[str, str] | None) -> str:
-    if fields is not None:
-        for path in sorted(other.glob(f"[!.]*/{NAME}")):
-            try:
-                return f": {differences(fields, Manifest.from_bytes(path.read_bytes()).identity_fields)}"
-            except (OSError, ManifestError):
-                continue
-    return ""
+    known = None if fields is None else fields_of(other.parent, other.name)
+    return "" if fields is None or known is None else f": {differences(fields, known)}"
 
 
-def _read(folder: Path) -> Entry | Missing:
-    try:
-        content = (folder / NAME).read_bytes()
-        manifest = Manifest.from_bytes(content)
-    except FileNotFoundError:
-        return Missing(f"the bank has no {folder.name}")
-    except (OSError, ManifestError) as error:
-        return Missing(f"the manifest of {folder.name} cannot be read: {error}", Why.CORRUPT)
-    for name, record in manifest.files.items():
-        try:
-            found = file_record(folder / name)
-        except OSError as error:
-            return Missing(f"{folder.name}/{name} cannot be read: {error}", Why.CORRUPT)
-        if found != record:
-            return Missing(f"{folder.name}/{name} is damaged: its sha256 is not the manifest's", Why.CORRUPT)
-    return Entry(folder, manifest, digest_of(content))
+def fields_of(root: Path, identity: str) -> Mapping[str, str] | None:
+    """The fields of an identity, from the first entry that can be read; None where there is none."""
+    found = (recorded(folder) for folder in entries(root, identity))
+    return next((entry.manifest.identity_fields for entry in found if isinstance(entry, Entry)), None)
 
 
 def _flush(folder: Path) -> None:

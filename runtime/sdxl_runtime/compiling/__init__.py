@@ -3,10 +3,14 @@
 What is published stays: a Job that is stopped at any instant goes on where it was, and only staging is lost.
 """
 
+import json
 import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from sdxl_runtime.bank import Bank, Entry, Missing, Why, identity
+from sdxl_runtime.bank import Bank, Entry, Missing, State, Why, identity
 from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.compiling.result import Maker, SimulatedMaker
 from sdxl_runtime.compiling.writer import Writer
@@ -16,6 +20,9 @@ from sdxl_runtime.settings import Backend, CompileMode, Settings, SettingsError
 from sdxl_runtime.termination import classify, run
 
 log = logging.getLogger(__name__)
+
+JOB_PATIENCE_SECONDS = 300
+"""How long a Job waits for another writer; the operator starts it again after a pause."""
 
 
 def main(settings: Settings) -> int:
@@ -38,11 +45,13 @@ def fill(settings: Settings, progress: Progress) -> dict[str, Any]:
         raise SettingsError("SDXL_BUCKETS is empty; compile needs the buckets to make")
     if settings.compile_mode is CompileMode.EAGER:
         raise SettingsError("SDXL_COMPILE_MODE is Eager, which compiles nothing; it must be AheadOfTime")
-    device = open_device(settings.backend)
+    device = open_device(settings)
     name, fields = identity(settings, device)
     bank = Bank(settings.bank_path, name)
     progress.stage("WaitingForLock")
-    with bank.lock(f"compile for identity {name}") as held:
+    # a replica's init container has nothing else to do than to wait until another replica's has filled the bank
+    patience = JOB_PATIENCE_SECONDS if settings.bank_compiled is None else math.inf
+    with bank.lock(f"compile for identity {name}", patience) as held:
         swept = bank.sweep()
         if swept:
             log.info("removed %d staging folders that interrupted writers left", swept)
@@ -53,11 +62,19 @@ def fill(settings: Settings, progress: Progress) -> dict[str, Any]:
             else _real_maker(settings, device)
         )
         entries = [_settle(writer, maker, bucket, index) for index, bucket in enumerate(settings.buckets)]
+    if settings.bank_compiled is not None:
+        _tell_server(settings.bank_compiled, name, entries)
     return {
         "identity": name,
         "entries": [entry.manifest.summary(entry.digest) for entry in entries],
         "seconds": round(progress.seconds),
     }
+
+
+def _tell_server(path: Path, identity: str, entries: Sequence[Entry]) -> None:
+    """Leave the digests of what was kept for the server that starts after this container, in the same pod."""
+    digests = {entry.manifest.bucket.key: entry.digest for entry in entries if entry.manifest.state is State.KEPT}
+    path.write_text(json.dumps({"identity": identity, "digests": digests}, sort_keys=True))
 
 
 def _settle(writer: Writer, maker: Maker, bucket: Bucket, index: int) -> Entry:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sdxl_runtime.buckets import Bucket
-from sdxl_runtime.settings import Backend, Precision
+from sdxl_runtime.settings import Backend, Precision, Settings
 
 if TYPE_CHECKING:
     import torch
@@ -59,12 +59,12 @@ class Device(Protocol):
         """What `compile` wrote, bound to this UNet's own weights (shared by all buckets); may lay them out anew."""
 
 
-def open_device(backend: Backend) -> Device:
-    """The device of a backend.
+def open_device(settings: Settings) -> Device:
+    """The device of the settings' backend.
 
     Raises:
         RuntimeError: its driver or library is not here.
     """
-    module = import_module(f"sdxl_runtime.device.{backend.name.lower()}")
-    device: Device = module.open_device()
+    module = import_module(f"sdxl_runtime.device.{settings.backend.name.lower()}")
+    device: Device = module.open_device(settings)
     return device

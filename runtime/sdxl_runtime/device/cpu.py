@@ -17,7 +17,8 @@ import torch
 
 from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.device import Graph
-from sdxl_runtime.settings import Backend, Precision, SettingsError
+from sdxl_runtime.device.aot_package import Package
+from sdxl_runtime.settings import Backend, Precision, Settings, SettingsError
 
 PACKAGE = "unet.pt2"
 
@@ -113,15 +114,12 @@ class CPUDevice:
             RuntimeError: the package is of another UNet.
         """
         unet.to(memory_format=WEIGHTS_LAYOUT)
-        # Loading compares instruction sets, and to know its own inductor would try each one with g++ here too.
-        with torch._inductor.config.patch({"cpp.vec_isa_ok": COMPILE_OPTIONS["cpp.vec_isa_ok"]}):
-            package = torch._inductor.aoti_load_package(str(folder / PACKAGE))
-        weights = _Signature(unet).state_dict()
-        names = package.get_constant_fqns()
+        package = Package(folder / PACKAGE)
+        weights, names = _Signature(unet).state_dict(), package.constants()
         unknown = [name for name in names if name not in weights]
         if unknown:
             raise RuntimeError(f"{bucket.key} was compiled for another UNet: it has no {', '.join(unknown[:3])}")
-        package.load_constants({name: weights[name] for name in names}, check_full_update=True, user_managed=True)
+        package.bind({inner: weights[name] for name, inner in names.items()})
         return torch.inference_mode()(package)
 
 
@@ -147,7 +145,7 @@ class _Signature(torch.nn.Module):
         return output[0]
 
 
-def open_device() -> CPUDevice:
+def open_device(_: Settings) -> CPUDevice:
     """The processor, with as many threads as the container may use."""
     torch.set_num_threads(thread_limit())
     return CPUDevice()

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from sdxl_runtime import __version__
 from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.jobs import Adapter, Job
-from sdxl_runtime.settings import Backend, Precision
+from sdxl_runtime.settings import Backend, Precision, Settings
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +29,10 @@ class SimulatedDevice:
 
     backend = Backend.SIMULATED
 
+    def __init__(self, chip: str = "Simulated", driver: str = "") -> None:
+        self.chip = chip
+        self.driver = driver
+
     @property
     def torch_device(self) -> "torch.device":
         """Always raises: there are no tensors."""
@@ -40,7 +44,7 @@ class SimulatedDevice:
 
     def facts(self) -> Mapping[str, str]:
         """Part of the identity."""
-        return {"chip": "Simulated", "runtime": __version__}
+        return {"chip": self.chip, "driver": self.driver, "runtime": __version__}
 
     def synchronise(self) -> None:
         """Nothing runs in the background."""
@@ -69,9 +73,9 @@ class SimulatedDevice:
         _refuse("loads nothing")
 
 
-def open_device() -> SimulatedDevice:
-    """The simulated device; it is always there."""
-    return SimulatedDevice()
+def open_device(settings: Settings) -> SimulatedDevice:
+    """The simulated device, which is always there; chip and driver are what a simulated card says of itself."""
+    return SimulatedDevice(settings.simulated_chip, settings.simulated_driver)
 
 
 @dataclass(slots=True)
@@ -95,6 +99,7 @@ class SimulatedPainter:
 
     adapters: Sequence[str] = ()
     refines = False
+    plain = Backend.SIMULATED.value
 
     def __init__(self, milliseconds: float, sleep: Callable[[float], None] = time.sleep, fail_after: int = 0) -> None:
         self.milliseconds = milliseconds
@@ -112,6 +117,13 @@ class SimulatedPainter:
     def compilations(self) -> int:
         """Nothing ever compiles."""
         return 0
+
+    def bind(self, bucket: Bucket, folder: Path) -> str:
+        """An entry holds nothing."""
+        return self.plain
+
+    def release(self, bucket: Bucket) -> None:
+        """An entry held nothing."""
 
     def use(self, adapters: tuple[Adapter, ...]) -> None:
         """There are no adapters."""

@@ -10,6 +10,9 @@ from sdxl_runtime.settings import ModelContent
 
 __all__ = ["Layout", "Measured", "check", "measure"]
 
+PART_BYTES = 1024 * 1024
+"""What is read at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -21,6 +24,11 @@ class Layout:
     """Width and height of a picture must be multiples of this: VAE factor × 2^(UNet levels − 1); 1 for an adapter."""
     rank: int | None = None
     """The highest rank of an adapter's parts; None for a model."""
+
+    @property
+    def bytes(self) -> int:
+        """The size of the files."""
+        return sum((self.folder / name).stat().st_size for name in self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +55,16 @@ def check(path: Path, variant: str, content: ModelContent = ModelContent.PIPELIN
 
 
 def measure(layout: Layout, read: Callable[[int], None] = lambda count: None) -> Measured:
-    """The digest over the files; `read` is called with the bytes of each once they were read."""
+    """The digest over the files; `read` is called with the bytes of each part once they were read."""
     lines, total = [], 0
     for name in layout.files:
         path = layout.folder / name
         size = path.stat().st_size
+        digest = hashlib.sha256()
         with path.open("rb") as file:
-            lines.append(f"{name} {size} {hashlib.file_digest(file, 'sha256').hexdigest()}\n")
+            while part := file.read(PART_BYTES):
+                digest.update(part)
+                read(len(part))
+        lines.append(f"{name} {size} {digest.hexdigest()}\n")
         total += size
-        read(size)
     return Measured(f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}", total, len(lines))

@@ -14,6 +14,8 @@ from safetensors import SafetensorError, safe_open
 from sdxl_runtime.layout.reading import invalid, there
 from sdxl_runtime.termination import Failure, Reason
 
+SUFFIX = ".safetensors"
+
 _MODULE = r"(?P<module>(?:unet|text_encoder|text_encoder_2)\.[\w.]+?|lora_(?:unet|te1|te2)_\w+)"
 _DOWN = r"lora_A|lora_down|lora\.down|lora_linear_layer\.down"
 _UP = r"lora_B|lora_up|lora\.up|lora_linear_layer\.up"
@@ -47,7 +49,7 @@ def find(path: Path) -> Path:
         Failure: `ModelMissing` where there is none, `ModelInvalid` where it is not clear which.
     """
     if path.is_file():
-        if path.suffix != ".safetensors":
+        if path.suffix != SUFFIX:
             raise invalid(f"{path.name} is not a .safetensors file; an adapter is one, or a folder with exactly one")
         return path
     files = sorted(file for file in path.glob("*.safetensors") if not file.name.startswith("."))

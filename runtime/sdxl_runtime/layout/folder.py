@@ -110,6 +110,8 @@ def _model_files(folder: Path, component: str, library: str, variant: str) -> li
         weight_map = read_json(folder, index).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
             raise invalid(f"{index} has no weight_map")
+        if odd := [shard for shard in weight_map.values() if "/" in str(shard)]:
+            raise invalid(f"{index} names {odd[0]!r}; a shard must be a file beside it")
         return [config, index, *sorted({required(folder, f"{component}/{shard}") for shard in weight_map.values()})]
     raise invalid(f"{single} is missing; {there(folder / component)}{_hint(folder / component, name, variant)}")
 

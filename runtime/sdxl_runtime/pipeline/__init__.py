@@ -7,6 +7,7 @@ and schedulers. Formulas are those of diffusers 0.42's SDXL pipelines, which the
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from sdxl_runtime.pipeline.conditioning import Conditioning
 from sdxl_runtime.pipeline.refiner import Refiner
 from sdxl_runtime.pipeline.text import TextEncoders
 from sdxl_runtime.schedulers import Sampler, make, timesteps_above
-from sdxl_runtime.settings import Settings
+from sdxl_runtime.settings import CompileMode, Settings
 
 
 @dataclass(slots=True)
@@ -94,6 +95,20 @@ class Pipeline:
     def refines(self) -> bool:
         """Whether there is a refiner."""
         return self._refiner is not None
+
+    @property
+    def plain(self) -> str:
+        """A bucket without an entry of the bank runs eagerly."""
+        return CompileMode.EAGER.value
+
+    def bind(self, bucket: Bucket, folder: Path) -> str:
+        """Run a bucket with what was compiled for it."""
+        self.graphs[bucket.key] = self.device.load(self.unet, bucket, folder)
+        return CompileMode.AHEAD_OF_TIME.value
+
+    def release(self, bucket: Bucket) -> None:
+        """Run a bucket eagerly again."""
+        self.graphs.pop(bucket.key, None)
 
     @property
     def size_multiple(self) -> int:

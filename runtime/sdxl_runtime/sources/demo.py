@@ -78,6 +78,7 @@ def copy(
         if _same(layout, target, variant, content):
             return
         progress.stage("Copying")
+        progress.transfer(layout.bytes)
         folder = target.parent / f"{staging}{secrets.token_hex(4)}"
         try:
             _copy_files(layout, folder, progress)

@@ -1,6 +1,6 @@
-"""The real cluster with the chart installed; a namespace for each test module, made and removed here.
+"""For the tests that need it: the real cluster with the chart installed, and a namespace for each of their modules.
 
-Nothing outside these namespaces and the release's own is touched.
+Nothing outside these namespaces, the release's own and that of the simulated cards is touched.
 """
 
 import re
@@ -14,10 +14,12 @@ from dev.cluster.provider import choose
 from dev.demo.kubectl import Kubectl, install_chart
 from tests.e2e.world import Namespace
 
+ON_THE_CLUSTER = [Path(__file__).parent / folder for folder in ("e2e", "ascend")]
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if Path(item.path).is_relative_to(Path(__file__).parent):
+        if any(Path(item.path).is_relative_to(folder) for folder in ON_THE_CLUSTER):
             item.add_marker(pytest.mark.cluster)
 
 
@@ -40,7 +42,9 @@ def kubectl(built: Mapping[str, str]) -> Kubectl:
 @pytest.fixture(scope="module")
 def namespace(kubectl: Kubectl, request: pytest.FixtureRequest) -> Iterator[Namespace]:
     """A namespace of this module's own, removed with all that is in it."""
-    name = "e2e-" + re.sub(r"[^a-z0-9]+", "-", request.module.__name__.split(".")[-1].removeprefix("test_"))
+    name = f"{request.path.parent.name}-" + re.sub(
+        r"[^a-z0-9]+", "-", request.module.__name__.split(".")[-1].removeprefix("test_")
+    )
     kubectl.run("delete", "namespace", name, "--ignore-not-found", timeout=180)
     kubectl.run("create", "namespace", name)
     yield Namespace(kubectl, name)
