@@ -7,9 +7,8 @@ that one graph began and another finished would be neither's.
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
-from sdxl_runtime.bank import Entry
 from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.painter import Painter
 
@@ -22,10 +21,10 @@ log = logging.getLogger(__name__)
 class Unbound(Protocol):
     """The buckets without an entry; `loading.Unbound` is one."""
 
-    def look(self) -> Sequence[tuple[Bucket, Entry]]:
-        """What the bank holds for them by now."""
+    def look(self) -> Sequence[tuple[Bucket, Any]]:
+        """What the bank holds for them by now, in a form that `bind` takes."""
 
-    def bind(self, painter: Painter, bucket: Bucket, entry: Entry) -> None:
+    def bind(self, painter: Painter, bucket: Bucket, entry: Any) -> None:
         """Run a bucket with an entry."""
 
 
@@ -36,7 +35,7 @@ class Renewals:
         self._unbound = unbound
         self._wake = wake
         self._seconds = seconds
-        self._found: dict[Bucket, Entry] = {}
+        self._found: dict[Bucket, Any] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="renewals", daemon=True)

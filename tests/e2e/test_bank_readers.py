@@ -51,7 +51,7 @@ def test_a_flipped_byte_is_told_made_again_and_taken_up_without_a_restart(
         lambda: condition(namespace.service(), "BankReady"), lambda found: found["reason"] == "Corrupt", 90
     )
     assert "128x128b1" in told["message"]
-    assert condition(namespace.service(), "Available")["status"] == "True"
+    namespace.wait(lambda: condition(namespace.service(), "Available")["status"], lambda status: status == "True", 30)
     (during,) = replicas(namespace)
     service = namespace.wait_ready(seconds=120)
     assert service["status"]["buckets"][0]["entry"] == "Loaded"

@@ -390,6 +390,8 @@ class World:
         """Pending → running → ready; a pod whose Secrets are not there waits, and an event says so."""
         if not pod["spec"].get("nodeName"):
             return
+        if pod["status"]["phase"] == "Pending" and self._misses_digests(pod):
+            return
         if pod["status"]["phase"] == "Pending" and (missing := self._missing_secret(pod)):
             text = f'MountVolume.SetUp failed for volume "{missing["name"]}" : secret "{missing["secret"]}" not found'
             self.cluster.warnings["Pod", pod["metadata"]["name"]] = text
@@ -419,6 +421,12 @@ class World:
 
     def _success_of(self, container: Object) -> Callable[[Object], Object]:
         return lambda pod: self._success({"spec": {"containers": [container]}})
+
+    def _misses_digests(self, pod: Object) -> bool:
+        """Whether a ConfigMap that the pod mounts and cannot do without does not exist."""
+        wanted = [volume["configMap"] for volume in pod["spec"]["volumes"] if "configMap" in volume]
+        names = {item["name"] for item in wanted if not item.get("optional")}
+        return any(Ref("v1", "ConfigMap", NAMESPACE, name) not in self.cluster.objects for name in names)
 
     def _missing_secret(self, pod: Object) -> dict[str, str] | None:
         """The first volume of a Secret that does not exist."""

@@ -41,7 +41,7 @@ def template(service: Resolved, model_digest: str, compiles: bool = False) -> Ob
     settings = _settings(service, model_digest)
     if compiles and service.bank is not None and not service.bank.get("from"):
         before = (_compile_container(service, model_digest, mounted),)
-        volumes.append({"name": "compiled", "emptyDir": {}})
+        volumes = [*map(_not_needed_yet, volumes), {"name": "compiled", "emptyDir": {}}]
         mounted = [*mounted, {"name": "compiled", "mountPath": mounts.COMPILED_PATH, "readOnly": True}]
         settings["SDXL_BANK_COMPILED"] = COMPILED_FILE
     container: Object = {
@@ -70,6 +70,12 @@ def template(service: Resolved, model_digest: str, compiles: bool = False) -> Ob
     if spec.server.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": secret.name} for secret in spec.server.image_pull_secrets]
     return {"metadata": _metadata(service), "spec": pod}
+
+
+def _not_needed_yet(volume: Object) -> Object:
+    """A volume of accepted digests may be empty at first: what it will name, the pod's own init container makes."""
+    source = volume.get("configMap")
+    return volume if source is None else {**volume, "configMap": {**source, "optional": True}}
 
 
 def _compile_container(service: Resolved, model_digest: str, mounted: list[Object]) -> Object:
