@@ -77,7 +77,7 @@ def test_a_bucket_that_the_artefact_lacks_is_served_uncompiled_and_status_names_
     elsewhere.apply(simulated_service(accelerator={"profile": profile}, buckets=more, tuneBank={"from": artefact}))
     told = elsewhere.wait_reason("Missing")
     assert "96x160b1" in told["message"]
-    assert condition(elsewhere.service(), "Available")["status"] == "True"
+    elsewhere.wait(lambda: condition(elsewhere.service(), "Available")["status"], lambda status: status == "True", 60)
 
 
 def test_a_registry_that_the_profile_does_not_name_is_refused(
