@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from sdxl_operator.naming import Condition, Object, Reason
-from sdxl_operator.status.buckets import LOADED
+from sdxl_operator.status.buckets import is_disputed, kept_digests
 from sdxl_operator.status.conditions import Finding, conditions
 from sdxl_operator.status.usage import Usage
 from sdxl_operator.status.work import Standing, Words
@@ -42,13 +42,8 @@ def finished_keys(status: Mapping[str, Any]) -> set[str]:
 
 def disputed(status: Mapping[str, Any], users: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """The kept entries that replicas could not take, with the reason; `users` are the services' statuses."""
-    kept = {entry["key"]: entry.get("digest") for entry in status.get("entries") or [] if entry["state"] == "Kept"}
-    return {
-        row["key"]: row["entry"]
-        for user in users
-        for row in user.get("buckets") or []
-        if row.get("entry") not in (None, LOADED) and row.get("digest") and kept.get(row["key"]) == row["digest"]
-    }
+    kept = kept_digests(status)
+    return {row["key"]: row["entry"] for user in users for row in user.get("buckets") or [] if is_disputed(row, kept)}
 
 
 def shortcoming(status: Mapping[str, Any], keys: Collection[str]) -> Finding | None:

@@ -58,14 +58,24 @@ def disputes(bank: Mapping[str, Any] | None, readiness: Mapping[str, Object]) ->
 
     A replica that speaks of another digest has yet to see what was accepted since.
     """
-    entries = ((bank or {}).get("status") or {}).get("entries") or []
-    kept = {entry["key"]: entry.get("digest") for entry in entries if entry["state"] == "Kept"}
+    kept = kept_digests((bank or {}).get("status") or {})
     return [
         Dispute(pod, row["key"], row["entry"], str(row.get("why") or ""), row["digest"])
         for pod, answer in sorted(readiness.items())
         for row in answer.get("buckets") or []
-        if row.get("entry") not in (None, "", LOADED) and row.get("digest") and kept.get(row["key"]) == row["digest"]
+        if is_disputed(row, kept)
     ]
+
+
+def kept_digests(status: Mapping[str, Any]) -> dict[str, str | None]:
+    """The digest of each entry that a bank's status lists as kept, by bucket."""
+    return {entry["key"]: entry.get("digest") for entry in status.get("entries") or [] if entry["state"] == "Kept"}
+
+
+def is_disputed(row: Mapping[str, Any], kept: Mapping[str, str | None]) -> bool:
+    """Whether a bucket's row, of a replica or of a service's status, says that this very entry was not taken."""
+    troubled = row.get("entry") not in (None, "", LOADED)
+    return troubled and bool(row.get("digest")) and kept.get(row["key"]) == row["digest"]
 
 
 def _row(
