@@ -1,7 +1,7 @@
 """Poisson arrivals of a mix of steps and guidance: images per second and mean latency against request-level batching.
 
-Everybody gets the same requests at the same times, somewhat faster than the runtime can serve them with all it can hold,
-measured before: below that, images per second would be those of the arrivals. Systems that are slower fall behind further.
+Everybody gets the same requests at the same times, somewhat faster than the runtime can serve them with all it can
+hold, measured before: below that, images per second would be those of the arrivals. Slower systems fall behind further.
 """
 
 from contextlib import ExitStack

@@ -1,13 +1,13 @@
 """Which declared batch of its size a waiting request is pinned to, and whether it waits for a better place. Pure.
 
-A request is pinned when it first gets onto the device, since only then is it known who else waits. Two questions decide:
+A request is pinned when it first gets onto the device, since only then is it known who else waits. Two questions:
 
-- *What does a picture cost the device there?* In a lane that runs anyway, the steps by which it outlasts the others, or
-  its share of full steps where the lane stays as full as it is; in one that has to be opened, all of its steps. Those who
-  wait beside it will share that work. So a lone request does not pay for idle rows, and a crowd shares them.
-- *When would it be done?* Every picture gets the same share of the device (`lanes`), so a lane opened beside others takes
-  its time from theirs, and they from it. A request that would be done no later if it waited for a row of a full lane, or
-  for the end of a lane, waits; and it waits a little longer where that saves everybody more.
+- *What does a picture cost the device there?* In a lane that runs anyway, the steps by which it outlasts the others,
+  or its share of all steps where the lane stays as full as it is; in one that has to be opened, all of its steps.
+  Those who wait beside it will share that work. So a lone request does not pay for idle rows, and a crowd shares them.
+- *When would it be done?* Every picture gets the same share of the device (`lanes`), so a lane opened beside others
+  takes its time from theirs, and they from it. A request that would be done no later if it waited for a row of a full
+  lane, or for the end of a lane, waits; and it waits a little longer where that saves everybody more.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -20,7 +20,7 @@ FAILURES_IN_A_ROW = 3
 """A device that fails this often without an evaluation in between is broken, not unlucky: the engine ends and the
 kubelet restarts the pod."""
 STAGE_SHARE = 0.25
-"""Between two evaluations, encoding and decoding may take this share of an evaluation's time; one stage always may."""
+"""Encoding and decoding may take this share of the time of an evaluation between two of them; one of each always may."""
 
 log = logging.getLogger(__name__)
 
@@ -152,21 +152,24 @@ class Turns:
     def _run_stages(self) -> None:
         """Encode what came and decode what is done, as long as the lanes do not wait too long for it.
 
-        Encoding is first: until then a row stands idle through whole evaluations, and a batch that is full of them makes
-        no picture that could be decoded. NB: it cannot keep decoding waiting for ever, since what is decoded late keeps
-        nobody from a row, and no more can be encoded than there are rows.
+        Encoding is first: until then a row stands idle through whole evaluations. Under a lasting load there is always
+        something to encode, so one picture is decoded in any case.
         """
-        spent = 0.0
-        while self._to_decode or self._to_encode:
-            began = self._clock()
+        began = self._clock()
+        if self._to_encode:
+            self._encode(self._to_encode.popleft())
+        if self._to_decode:
+            self._decode(self._to_decode.popleft())
+        while (self._to_encode or self._to_decode) and not self._lanes_wait(self._clock() - began):
             if self._to_encode:
                 self._encode(self._to_encode.popleft())
             else:
                 self._decode(self._to_decode.popleft())
-            spent += self._clock() - began
-            lane = self._next_lane()
-            if lane is not None and spent >= STAGE_SHARE * self._costs[lane.key.bucket].step:
-                return
+
+    def _lanes_wait(self, seconds: float) -> bool:
+        """Whether stages of so many seconds are as much as may come between two evaluations."""
+        lane = self._next_lane()
+        return lane is not None and seconds >= STAGE_SHARE * self._costs[lane.key.bucket].step
 
     def _encode(self, run: Run) -> None:
         job = run.ticket.job

@@ -147,7 +147,7 @@ class _Signature(torch.nn.Module):
 
 
 def open_device(_: Settings) -> CPUDevice:
-    """The processor, with as many threads as the container may use. The calling thread gives way to others from now on."""
+    """The processor, with as many threads as the container may use; the calling thread gives way to others."""
     _give_way()
     torch.set_num_threads(thread_limit())
     return CPUDevice()
