@@ -20,7 +20,7 @@ FAILURES_IN_A_ROW = 3
 """A device that fails this often without an evaluation in between is broken, not unlucky: the engine ends and the
 kubelet restarts the pod."""
 STAGE_SHARE = 0.25
-"""Encoding and decoding may take this share of the time of an evaluation between two of them; one of each always may."""
+"""Of an evaluation's time: so much encoding and decoding may come between two; one of each always may."""
 
 log = logging.getLogger(__name__)
 
