@@ -6,7 +6,7 @@ It accepts, and hands over what it accepted; in which order and with whom a tick
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -32,7 +32,7 @@ class Load:
     """What `/v1/load` tells."""
 
     queued_seconds: float
-    """Work that is left, waiting and in flight."""
+    """Work that is left, waiting and in flight, at the pace of the last minutes."""
     in_flight: int
     waiting: int
 
@@ -59,6 +59,7 @@ class Batcher:
         self._limit = limit_seconds
         self._timeout = timeout_seconds
         self._costs = costs
+        self._pace = work.Pace()
         self._changed = threading.Condition()
         self._accepted: list[Ticket] = []
         self._new: list[Ticket] = []
@@ -79,7 +80,7 @@ class Batcher:
             if self._closed:
                 raise Closed
             self._sweep()
-            expected, left = work.seconds_of(job, self._accepted, self._costs), self._work()
+            expected, left = self._pace.seconds(work.seconds_of(job, self._accepted, self._costs)), self._work()
             if left > 0 and left + expected > self._limit:
                 raise QueueFull(max(1, ceil(min(left, left + expected - self._limit))))
             now = self.clock()
@@ -111,6 +112,11 @@ class Batcher:
         with self._changed:
             self._woken = True
             self._changed.notify_all()
+
+    def worked(self, stepped: Sequence[Ticket], seconds: float) -> None:
+        """A turn of the engine took so long; `stepped` has the ticket of each picture that it advanced."""
+        with self._changed:
+            self._pace.learn(work.seconds_done(stepped, self._accepted, self._costs), seconds)
 
     def finish(self, ticket: Ticket) -> None:
         """The engine is done with a ticket, in whatever way."""
@@ -150,7 +156,7 @@ class Batcher:
             return Load(self._work(), running, len(self._accepted) - running)
 
     def _work(self) -> float:
-        return work.seconds_left(self._accepted, self._costs)
+        return self._pace.seconds(work.seconds_left(self._accepted, self._costs))
 
     def _sweep(self) -> None:
         """Let go of the tickets that nobody waits for and that have no place on the device yet."""

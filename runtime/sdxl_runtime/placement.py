@@ -1,9 +1,13 @@
-"""Which declared batch of its size a waiting request is pinned to: the one that costs the device least. Pure.
+"""Which declared batch of its size a waiting request is pinned to, and whether it waits for a better place. Pure.
 
-A request is pinned when it first gets onto the device, since only then is it known who else waits. What counts is the
-further work that it makes: in a lane that runs anyway, the steps by which it outlasts the others; in one that has to be
-opened, all of its steps. Those who wait beside it will share that work. So a lone request does not pay for idle rows, a
-crowd shares them, and nobody is made to wait for one request that could have waited a little itself.
+A request is pinned when it first gets onto the device, since only then is it known who else waits. Two questions:
+
+- *What does a picture cost the device there?* In a lane that runs anyway, the steps by which it outlasts the others,
+  or its share of all steps where the lane stays as full as it is; in one that has to be opened, all of its steps.
+  Those who wait beside it will share that work. So a lone request does not pay for idle rows, and a crowd shares them.
+- *When would it be done?* Every picture gets the same share of the device (`lanes`), so a lane opened beside others
+  takes its time from theirs, and they from it. A request that would be done no later if it waited for a row of a full
+  lane, or for the end of a lane, waits; and it waits a little longer where that saves everybody more.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,6 +39,16 @@ class Option:
     until_free: int = 0
     """Steps that the shortest of its rows still takes; 0 where the lane is not open."""
 
+    @property
+    def taken(self) -> int:
+        """Rows of the batch that somebody has."""
+        return self.bucket.batch - self.free
+
+    @property
+    def seconds_left(self) -> float:
+        """Of the device, until the last of its rows is done."""
+        return self.seconds * self.remaining
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -44,22 +58,36 @@ class Choice:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What a picture of the first wish would cost somewhere, and when it would be done."""
+
+    price: float
+    """Further seconds of the device per picture."""
+    finish: float
+    """Seconds from now."""
+
+
 def choose(wishes: Sequence[Wish], options: Iterable[Option], idle: bool) -> Choice | None:
     """Where the first wish goes, and how many of the next ones with it; None: it waits.
 
     `wishes` are alike (size, adapters) and in the order of acceptance; `idle` is whether the device has nothing else.
-    It goes where its pictures cost least, unless it would cost less after a while: what it saves by waiting counts for
-    everybody, the time it waits for itself alone.
+    It goes where its pictures cost least, unless waiting is better: what that saves counts for everybody, the time that
+    it takes for itself alone.
     """
     every = list(options)
     priced = [(_price(wishes, option), option) for option in every if option.free > 0] if wishes else []
     if not priced:
         return None
     (price, count), best = min(priced, key=lambda item: (item[0][0], item[1].bucket.batch))
-    crowd = sum(wish.n for wish in wishes) + sum(option.bucket.batch - option.free for option in every)
-    if idle or all((price - later) * crowd <= wait for wait, later in _alternatives(wishes, every)):
+    if idle:
         return Choice(best.bucket, count)
-    return None
+    steps, pictures = wishes[0].steps, _pictures(wishes[:count])
+    now = _Place(price, _finish(steps, best, best.taken + pictures, every))
+    crowd = _pictures(wishes) + sum(option.taken for option in every)
+    if any((now.price - later.price) * crowd >= later.finish - now.finish for later in _alternatives(wishes, every)):
+        return None
+    return Choice(best.bucket, count)
 
 
 def _price(wishes: Sequence[Wish], option: Option) -> tuple[float, int]:
@@ -73,24 +101,42 @@ def _price(wishes: Sequence[Wish], option: Option) -> tuple[float, int]:
     if pictures > option.free:  # the rest of one request follows when its first pictures are done
         further += ceil((pictures - option.free) / option.bucket.batch) * steps
         return option.seconds * further / pictures, count
-    return option.seconds * further / _sharing(wishes, option), count
+    price = option.seconds * further / _sharing(wishes, option)
+    if option.remaining:
+        price = min(price, option.seconds * steps / min(option.bucket.batch, option.taken + _pictures(wishes)))
+    return price, count
 
 
-def _alternatives(wishes: Sequence[Wish], options: Sequence[Option]) -> Iterator[tuple[float, float]]:
-    """What the first wish could wait for: after how many seconds, and what each picture would cost then.
+def _alternatives(wishes: Sequence[Wish], options: Sequence[Option]) -> Iterator[_Place]:
+    """What the first wish could wait for.
 
     A row of a full lane, or the end of a lane and the batch that is cheapest with nothing else there.
     """
     steps = wishes[0].steps
-    alone = min(option.seconds * steps / _sharing(wishes, option) for option in options)
+    alone = min(options, key=lambda option: option.seconds / _sharing(wishes, option))
     for option in options:
         if option.remaining:
-            yield option.seconds * option.remaining, alone
+            price = alone.seconds * steps / _sharing(wishes, alone)
+            yield _Place(price, option.seconds_left + alone.seconds * steps)
         if option.free == 0:
             left = max(0, steps - (option.remaining - option.until_free))
-            yield option.seconds * option.until_free, option.seconds * left / _sharing(wishes, option)
+            price = option.seconds * min(left / _sharing(wishes, option), steps / option.bucket.batch)
+            wait = _finish(option.until_free, option, option.taken, options)
+            yield _Place(price, wait + _finish(steps, option, option.taken, options))
+
+
+def _finish(steps: int, option: Option, pictures: int, options: Iterable[Option]) -> float:
+    """Seconds until a lane of so many pictures has taken so many steps, while the other lanes take their share."""
+    others = [other for other in options if other is not option]
+    own = option.seconds * steps
+    theirs = own * sum(other.taken for other in others) / pictures
+    return own + min(sum(other.seconds_left for other in others), theirs)
 
 
 def _sharing(wishes: Sequence[Wish], option: Option) -> int:
     """How many of those who wait would share an evaluation."""
-    return min(option.bucket.batch, sum(wish.n for wish in wishes))
+    return min(option.bucket.batch, _pictures(wishes))
+
+
+def _pictures(wishes: Iterable[Wish]) -> int:
+    return sum(wish.n for wish in wishes)

@@ -1,6 +1,6 @@
 """A ticket that has its place on the device: its pictures, what they took so far, and when their previews are due."""
 
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import ceil
 from typing import TYPE_CHECKING
@@ -36,12 +36,13 @@ def due(job: Job, given: int) -> float:
 class Lap:
     """Adds the seconds of a block to a phase."""
 
-    def __init__(self, seconds: dict[str, float], phase: str) -> None:
+    def __init__(self, clock: Callable[[], float], seconds: dict[str, float], phase: str) -> None:
+        self._clock = clock
         self._seconds = seconds
         self._phase = phase
 
     def __enter__(self) -> None:
-        self._began = time.perf_counter()
+        self._began = self._clock()
 
     def __exit__(self, *exception: object) -> None:
-        self._seconds[self._phase] += time.perf_counter() - self._began
+        self._seconds[self._phase] += self._clock() - self._began

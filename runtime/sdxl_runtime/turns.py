@@ -4,9 +4,8 @@ Rows join and leave between evaluations. Whatever ends a ticket (done, abandoned
 """
 
 import logging
-import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from sdxl_runtime.buckets import Bucket, Cost
@@ -21,7 +20,7 @@ FAILURES_IN_A_ROW = 3
 """A device that fails this often without an evaluation in between is broken, not unlucky: the engine ends and the
 kubelet restarts the pod."""
 STAGE_SHARE = 0.25
-"""Between two evaluations, encoding and decoding may take this share of an evaluation's time; one stage always may."""
+"""Of an evaluation's time: so much encoding and decoding may come between two; one of each always may."""
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +35,9 @@ class Source(Protocol):
 
     def wake(self) -> None:
         """End a `collect` that waits."""
+
+    def worked(self, stepped: Sequence[Ticket], seconds: float) -> None:
+        """A turn took so long, and advanced a picture of each of these tickets."""
 
     def finish(self, ticket: Ticket) -> None:
         """A ticket is done."""
@@ -69,6 +71,7 @@ class Turns:
         self._upkeep = upkeep
         self._painter = painter
         self._source = source
+        self._clock = source.clock
         self._metrics = metrics
         self._costs = costs
         self._waiting: list[Ticket] = []
@@ -95,12 +98,14 @@ class Turns:
                 self._use(())
                 self._upkeep.do()
                 self._place()
+            began = self._clock()
             self._run_stages()
-            self._step()
+            stepped = self._step()
+            self._source.worked(stepped, self._clock() - began)
 
     def _let_go(self) -> None:
         """Free the rows of tickets that nobody waits for."""
-        now = self._source.clock()
+        now = self._clock()
         self._waiting = [ticket for ticket in self._waiting if not ticket.is_abandoned(now)]
         for ticket in [ticket for ticket in self._runs if ticket.is_abandoned(now)]:
             self._end(ticket)
@@ -134,7 +139,7 @@ class Turns:
         return options
 
     def _begin(self, ticket: Ticket, bucket: Bucket) -> None:
-        now = self._source.clock()
+        now = self._clock()
         ticket.bucket, ticket.started_at = bucket, now
         key = LaneKey(bucket, ticket.job.adapters)
         waited = now - ticket.accepted_at
@@ -145,22 +150,30 @@ class Turns:
         self._to_encode.append(run)
 
     def _run_stages(self) -> None:
-        """Decode what is done and encode what came, as long as the lanes do not wait too long for it."""
-        spent = 0.0
-        while self._to_decode or self._to_encode:
-            began = time.perf_counter()
-            if self._to_decode:
-                self._decode(self._to_decode.popleft())
-            else:
+        """Encode what came and decode what is done, as long as the lanes do not wait too long for it.
+
+        Encoding is first: until then a row stands idle through whole evaluations. Under a lasting load there is always
+        something to encode, so one picture is decoded in any case.
+        """
+        began = self._clock()
+        if self._to_encode:
+            self._encode(self._to_encode.popleft())
+        if self._to_decode:
+            self._decode(self._to_decode.popleft())
+        while (self._to_encode or self._to_decode) and not self._lanes_wait(self._clock() - began):
+            if self._to_encode:
                 self._encode(self._to_encode.popleft())
-            spent += time.perf_counter() - began
-            lane = self._next_lane()
-            if lane is not None and spent >= STAGE_SHARE * self._costs[lane.key.bucket].step:
-                return
+            else:
+                self._decode(self._to_decode.popleft())
+
+    def _lanes_wait(self, seconds: float) -> bool:
+        """Whether stages of so many seconds are as much as may come between two evaluations."""
+        lane = self._next_lane()
+        return lane is not None and seconds >= STAGE_SHARE * self._costs[lane.key.bucket].step
 
     def _encode(self, run: Run) -> None:
         job = run.ticket.job
-        with _Attempt(self, [run]), Lap(run.seconds, "encode"):
+        with _Attempt(self, [run]), Lap(self._clock, run.seconds, "encode"):
             text = self._painter.text_adapters
             if text(run.key.adapters) != text(self._in_use):
                 self._use(run.key.adapters)
@@ -171,7 +184,7 @@ class Turns:
 
     def _decode(self, picture: Picture) -> None:
         run = self._runs[picture.ticket]
-        with _Attempt(self, [run]), Lap(run.seconds, "decode"):
+        with _Attempt(self, [run]), Lap(self._clock, run.seconds, "decode"):
             run.images[picture.index] = self._painter.decode(picture.row)
         job = run.ticket.job
         if len(run.images) == job.n and picture.ticket in self._runs:
@@ -179,28 +192,30 @@ class Turns:
             images = tuple(run.images[index] for index in range(job.n))
             picture.ticket.complete(Outcome(images, run.key.bucket, picture.ticket.evaluations, run.seconds))
 
-    def _step(self) -> None:
+    def _step(self) -> list[Ticket]:
+        """One evaluation of the lane whose turn it is; the ticket of each picture that it advanced."""
         lane = self._next_lane()
         if lane is None:
-            return
+            return []
         pictures, key = lane.rows(), lane.key
         runs = [self._runs[ticket] for ticket in dict.fromkeys(picture.ticket for picture in pictures)]
         self._lanes.took(lane, len(pictures), self._costs[key.bucket].step)
         with _Attempt(self, runs):
             if not key.refiner:
                 self._use(key.adapters)
-            began = time.perf_counter()
+            began = self._clock()
             self._painter.step(key.bucket, [picture.row for picture in pictures])
-            ended = time.perf_counter()
+            ended = self._clock()
             self._failures = 0
             self._metrics.evaluated(key.bucket.key, len(pictures), key.bucket.batch, ended - began)
             for run in runs:
                 run.began = began if run.began is None else run.began
                 run.seconds["denoise"] = ended - run.began
-        for picture in pictures:
-            if picture.ticket in self._runs:
-                with _Attempt(self, [self._runs[picture.ticket]]):
-                    self._advance(lane, picture)
+        advanced = [picture for picture in pictures if picture.ticket in self._runs]
+        for picture in advanced:
+            with _Attempt(self, [self._runs[picture.ticket]]):
+                self._advance(lane, picture)
+        return [picture.ticket for picture in advanced]
 
     def _advance(self, lane: Lane, picture: Picture) -> None:
         """What follows a picture's step: its end, the refiner, or a preview."""
@@ -223,9 +238,9 @@ class Turns:
             self._lanes.join(LaneKey(key.bucket, refiner=True), picture)
 
     def _preview(self, picture: Picture) -> None:
-        began = time.perf_counter()
+        began = self._clock()
         image = self._painter.preview(picture.row)
-        self._metrics.previewed(time.perf_counter() - began)
+        self._metrics.previewed(self._clock() - began)
         picture.ticket.tell(Partial(picture.index, picture.partials, image))
         picture.partials += 1
 
@@ -238,10 +253,10 @@ class Turns:
     def _use(self, adapters: tuple[Adapter, ...]) -> None:
         if adapters == self._in_use:
             return
-        began = time.perf_counter()
+        began = self._clock()
         self._painter.use(adapters)
         self._painter.synchronise()
-        self._switch_seconds = time.perf_counter() - began
+        self._switch_seconds = self._clock() - began
         self._in_use = adapters
         self._metrics.switched(self._switch_seconds)
 

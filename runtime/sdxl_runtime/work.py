@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from math import exp
 
 from sdxl_runtime.buckets import Bucket, Cost
 from sdxl_runtime.jobs import Job, Ticket
@@ -19,6 +20,38 @@ def seconds_of(job: Job, others: Iterable[Ticket], costs: Mapping[Bucket, Cost])
     crowd = _crowd([job, *(ticket.job for ticket in others)])
     step = _seconds_per_step(job.buckets, crowd[job.size], costs)
     return job.evaluations * step + job.n * _image(job.buckets, costs)
+
+
+def seconds_done(stepped: Iterable[Ticket], accepted: Iterable[Ticket], costs: Mapping[Bucket, Cost]) -> float:
+    """By how much one evaluation lowers `seconds_left`; `stepped` has the ticket of each of its pictures."""
+    crowd = _crowd(ticket.job for ticket in accepted)
+    return sum(_whole(ticket, costs, crowd) / ticket.job.evaluations for ticket in stepped)
+
+
+class Pace:
+    """How many seconds a second of work takes, learned from every turn.
+
+    Costs are what a full batch took at warm-up, with nothing else to do. Then come batches that are not full, previews,
+    and clients who want processor time themselves: what is promised of the queue has to know.
+    """
+
+    window_seconds = 60.0
+    """What was seen so long ago counts for a third."""
+    prior_seconds = 10.0
+    """Of work that took as long as it was measured to take, before anything was seen."""
+
+    def __init__(self) -> None:
+        self._work = self._took = self.prior_seconds
+
+    def learn(self, work: float, took: float) -> None:
+        """A turn of the device did so many seconds of work in so many seconds."""
+        kept = exp(-took / self.window_seconds)
+        self._work = kept * self._work + work
+        self._took = kept * self._took + took
+
+    def seconds(self, work: float) -> float:
+        """How long this work will take."""
+        return work * self._took / self._work
 
 
 def gain_percent(bucket: Bucket, costs: Mapping[Bucket, Cost]) -> int:
@@ -41,12 +74,15 @@ def _crowd(jobs: Iterable[Job]) -> Counter[str]:
 
 
 def _left(ticket: Ticket, costs: Mapping[Bucket, Cost], crowd: Counter[str]) -> float:
+    left = max(0, ticket.job.evaluations - ticket.evaluations)
+    return _whole(ticket, costs, crowd) * left / ticket.job.evaluations
+
+
+def _whole(ticket: Ticket, costs: Mapping[Bucket, Cost], crowd: Counter[str]) -> float:
+    """All of a ticket, from its first evaluation on."""
     job = ticket.job
     buckets = job.buckets if ticket.bucket is None else (ticket.bucket,)
-    step = _seconds_per_step(buckets, crowd[job.size], costs)
-    left = max(0, job.evaluations - ticket.evaluations)
-    share = left / job.evaluations
-    return left * step + job.n * share * _image(buckets, costs)
+    return job.evaluations * _seconds_per_step(buckets, crowd[job.size], costs) + job.n * _image(buckets, costs)
 
 
 def _seconds_per_step(buckets: Iterable[Bucket], pictures: int, costs: Mapping[Bucket, Cost]) -> float:

@@ -1,6 +1,8 @@
 """The CPU device: what it may use, what it depends on, and a UNet in the signature of the compiled graph."""
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -57,19 +59,28 @@ def test_threads_are_at_most_the_processors_it_may_run_on(tmp_path: Path, monkey
     assert thread_limit(tmp_path / "none", tmp_path / "none") == 2
 
 
-def test_opening_the_device_sets_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def niceness() -> int:
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+def test_opening_the_device_sets_the_threads_and_lets_its_own_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     from sdxl_runtime.device import cpu
     from sdxl_runtime.settings import Settings
 
-    before = torch.get_num_threads()
-    monkeypatch.setattr(cpu, "thread_limit", lambda: 1)
-    try:
+    def owner() -> tuple[int, int]:
         cpu.open_device(Settings())
-        assert torch.get_num_threads() == 1
+        return torch.get_num_threads(), niceness()
+
+    monkeypatch.setattr(cpu, "thread_limit", lambda: 1)
+    before = torch.get_num_threads(), niceness()
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(owner).result() == (1, max(before[1], 5))
+        assert niceness() == before[1]
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(before[0])
 
 
 def test_auto_is_fp32_and_fp16_is_refused_with_what_is_allowed() -> None:

@@ -42,7 +42,22 @@ def test_a_request_joins_a_lane_that_runs_about_as_long_as_it_needs() -> None:
 
 
 def test_a_request_does_not_join_a_lane_it_would_soon_be_alone_in() -> None:
-    assert choose(alike(1), options(ONE, EIGHT, taken={EIGHT: [3]}), idle=False) == Choice(ONE, 1)
+    running = options(ONE, EIGHT, taken={EIGHT: [3]})
+    assert choose(alike(1, steps=8), running, idle=False) == Choice(ONE, 1)
+
+
+def test_a_request_that_would_be_done_no_sooner_lets_a_lane_end_first() -> None:
+    assert choose(alike(1), options(ONE, EIGHT, taken={EIGHT: [3]}), idle=False) is None
+
+
+def test_a_request_joins_a_lane_that_stays_full_though_its_mates_leave_before_it() -> None:
+    staggered = options(ONE, EIGHT, taken={EIGHT: [1, 5, 9, 13, 17, 21, 25]})
+    assert choose(alike(1), staggered, idle=False) == Choice(EIGHT, 1)
+
+
+def test_a_row_of_a_full_lane_is_waited_for_where_a_lane_beside_it_would_be_slower() -> None:
+    staggered = options(ONE, EIGHT, taken={EIGHT: [1, 5, 9, 13, 17, 21, 25, 29]})
+    assert choose(alike(1), staggered, idle=False) is None
 
 
 def test_a_request_joins_the_only_lane_there_is_rather_than_wait_for_its_end() -> None:
@@ -54,8 +69,9 @@ def test_in_a_crowd_a_free_row_is_taken_at_once_since_others_will_share_the_lane
     assert choose(alike(8), running, idle=False) == Choice(EIGHT, 1)
 
 
-def test_a_second_request_opens_a_further_lane_only_where_that_costs_little_more_than_its_turn() -> None:
-    assert choose(alike(1), options(ONE, TWO, EIGHT, taken={ONE: [10]}), idle=False) == Choice(TWO, 1)
+def test_a_second_request_opens_a_further_lane_only_where_it_is_done_sooner_and_that_costs_little_more() -> None:
+    assert choose(alike(1), options(ONE, TWO, EIGHT, taken={ONE: [100]}), idle=False) == Choice(TWO, 1)
+    assert choose(alike(1), options(ONE, TWO, EIGHT, taken={ONE: [10]}), idle=False) is None
     assert choose(alike(1), options(ONE, EIGHT, taken={ONE: [10]}), idle=False) is None
 
 

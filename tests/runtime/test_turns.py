@@ -106,6 +106,27 @@ def test_pictures_that_are_done_are_decoded_while_others_go_on() -> None:
         assert calls[calls.index("decode short0") + 1] == "step 64x64b4 long0"
 
 
+def test_under_a_lasting_load_rows_are_filled_before_pictures_are_decoded_and_one_is_decoded_each_turn() -> None:
+    painter = CountingPainter()
+    with running(painter, (FOUR,)) as r:
+        gate, _ = held(r, painter, a_job("a", n=3, steps=1, buckets=(FOUR,)))
+        r.engine.costs[FOUR] = r.engine.costs[FOUR].__class__(0.0, 0.0)  # no stage is free
+        tickets = [r.batcher.submit(a_job(name, n=2, steps=1, buckets=(FOUR,))) for name in "bc"]
+        gate.open()
+        for ticket in tickets:
+            outcome(ticket)
+        calls = [call for call in painter.served() if not call.startswith("encode a")]
+        assert calls[:7] == [
+            "step 64x64b4 a0 a1 a2",
+            "encode b [0, 1]",
+            "decode a0",
+            "step 64x64b4 b0 b1",
+            "encode c [0, 1]",
+            "decode a1",
+            "step 64x64b4 c0 c1",
+        ]
+
+
 def test_a_lone_request_runs_in_the_smallest_batch_and_a_crowd_in_the_large_one() -> None:
     painter = CountingPainter()
     with running(painter, (ONE, FOUR)) as r:

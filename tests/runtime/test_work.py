@@ -4,7 +4,7 @@ import pytest
 
 from sdxl_runtime.buckets import Bucket, Cost
 from sdxl_runtime.jobs import Job, Ticket
-from sdxl_runtime.work import gain_percent, pictures_per_second, seconds_left, seconds_of
+from sdxl_runtime.work import Pace, gain_percent, pictures_per_second, seconds_done, seconds_left, seconds_of
 
 ONE, FOUR, OTHER = Bucket(64, 64), Bucket(64, 64, 4), Bucket(96, 96)
 COSTS = {ONE: Cost(1.0, 0.5), FOUR: Cost(2.0, 0.5), OTHER: Cost(3.0, 0.5)}
@@ -55,3 +55,31 @@ def test_what_a_batch_brings_is_told_against_the_smallest_of_its_size() -> None:
 
 def test_what_a_bucket_can_do_counts_evaluations_and_decoding() -> None:
     assert pictures_per_second(FOUR, COSTS, 10) == 4 / (10 * 2.0 + 4 * 0.5)
+
+
+def test_an_evaluation_does_as_much_work_as_is_left_less_after_it() -> None:
+    tickets = [a_ticket(), a_ticket(n=2), a_ticket(buckets=(OTHER,))]
+    before, done = seconds_left(tickets, COSTS), seconds_done([tickets[0], tickets[1], tickets[1]], tickets, COSTS)
+    tickets[0].evaluations += 1
+    tickets[1].evaluations += 2
+    assert seconds_left(tickets, COSTS) == pytest.approx(before - done)
+
+
+def test_a_pace_that_saw_nothing_takes_work_for_what_it_was_measured_to_take() -> None:
+    assert Pace().seconds(7.0) == 7.0
+
+
+def test_a_pace_learns_how_long_work_takes_and_forgets_what_was_long_ago() -> None:
+    pace = Pace()
+    for _ in range(300):
+        pace.learn(1.0, 1.5)
+    assert pace.seconds(10.0) == pytest.approx(15.0, rel=0.02)
+    for _ in range(300):
+        pace.learn(1.0, 0.9)
+    assert pace.seconds(10.0) == pytest.approx(9.0, rel=0.02)
+
+
+def test_one_slow_turn_does_not_turn_everybody_away() -> None:
+    pace = Pace()
+    pace.learn(1.0, 6.0)
+    assert pace.seconds(10.0) < 15.0

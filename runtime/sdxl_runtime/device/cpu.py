@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -146,9 +147,24 @@ class _Signature(torch.nn.Module):
 
 
 def open_device(_: Settings) -> CPUDevice:
-    """The processor, with as many threads as the container may use."""
+    """The processor, with as many threads as the container may use; the calling thread gives way to others."""
+    _give_way()
     torch.set_num_threads(thread_limit())
     return CPUDevice()
+
+
+_NICENESS = 5
+"""A third of the weight of the threads that answer HTTP: they need little, and at once."""
+
+
+def _give_way() -> None:
+    """Lower the priority of this thread, and of those it starts: OpenMP's team is one for each thread that calls torch.
+
+    They take every processor there is for seconds on end, and a rejection or a probe would wait for a slice of theirs.
+    """
+    thread = threading.get_native_id()
+    if os.getpriority(os.PRIO_PROCESS, thread) < _NICENESS:  # to raise it takes rights
+        os.setpriority(os.PRIO_PROCESS, thread, _NICENESS)
 
 
 def thread_limit(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
