@@ -210,7 +210,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise SettingsError(f"cannot listen on {host} port {port}: {error.strerror}; choose another port") from error
     # Inherited by every connection. asyncio sets it only where the socket was made with the protocol's number, which
-    # create_server does not do: a body that follows its head then waits for the client's delayed acknowledgement, 40 ms.
+    # create_server does not do: a body that follows its head then waits 40 ms for the client's delayed acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
