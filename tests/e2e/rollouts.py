@@ -1,6 +1,8 @@
 """A service under load while something changes: what clients met, what became of its pods, and what status said."""
 
 import json
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence, Set
@@ -19,28 +21,33 @@ LOAD = ("--concurrency", "3", "--size", "128x128", "--steps", "20", "--timeout",
 
 
 class Watch:
-    """Every state of some objects from now on, as `kubectl get --watch` tells them."""
+    """Every state of some objects from now on, as `kubectl get --watch` tells them.
+
+    The API server ends watches of a kind whose definition changes; then the objects are told once more.
+    """
 
     def __init__(self, namespace: Namespace, *what: str) -> None:
         kubectl = namespace.kubectl
         how = ["--watch", "--output-watch-events", "-o", "json"]
+        words = [kubectl.program, "-n", namespace.name, "get", *what, *how]
         self._file = TemporaryFile()
         self._process = subprocess.Popen(
-            [kubectl.program, "-n", namespace.name, "get", *what, *how],
+            ["sh", "-c", 'while :; do "$@"; sleep 0.2; done', "watch", *words],
             stdout=self._file,
             stderr=subprocess.DEVNULL,
             env=kubectl.environment,
+            start_new_session=True,
         )
 
     def end(self) -> list[Object]:
         """The events: `type` is ADDED, MODIFIED or DELETED, `object` is as it was then."""
-        assert self._process.poll() is None, f"the watch ended with {self._process.returncode}"
-        self._process.terminate()
+        os.killpg(self._process.pid, signal.SIGTERM)
         self._process.wait(10)
         self._file.seek(0)
-        text = self._file.read().decode()
+        events = list(documents(self._file.read().decode()))
         self._file.close()
-        return list(documents(text))
+        assert events, "the watch told nothing"
+        return events
 
 
 def documents(text: str) -> Iterator[Object]:
@@ -149,12 +156,12 @@ def under_load(namespace: Namespace, image: str, name: str, *options: str) -> It
         told = load.end()
         story.requests = told["requests"]
         print(f"{len(story.requests)} requests, {len(story.failed)} failed, {len(story.rejected)} rejected")
+        assert story.requests, "the load sent nothing"
     assert moment(told["started"]).timestamp() + story.requests[0]["due"] <= began, "it began before the load"
 
 
 def assert_nobody_noticed(story: Story) -> None:
     """Every request got its picture, and there was always a replica to ask."""
-    assert len(story.requests) > 0
     assert story.failed == []
     assert story.rejected == []
     assert story.unavailable == []

@@ -58,7 +58,7 @@ def new(built: Mapping[str, str]) -> Version:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def ends_as_it_began(kubectl: Kubectl, new: Version) -> Iterator[None]:
+def ends_as_it_began(kubectl: Kubectl, old: Version, new: Version) -> Iterator[None]:
     """Whatever happens here, this version is installed at the end."""
     yield
     new.install(kubectl)
