@@ -1,4 +1,4 @@
-"""Every class of edit, and edits that cannot succeed, while clients ask without a pause, in order: none of them notices.
+"""Every class of edit, and edits that cannot succeed, while clients ask without a pause, in order: nobody notices any.
 
 One service with two replicas is edited again and again; each test goes on from the spec that the one before it left.
 """

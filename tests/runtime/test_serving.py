@@ -213,11 +213,9 @@ def test_a_connection_on_which_nothing_comes_holds_a_drain_up_for_seconds_only(t
 
 
 def test_once_admission_has_ended_a_drain_refuses_and_says_when_to_ask_again(tmp_path: Path) -> None:
-    with ready(tmp_path) as server:
+    with ready(tmp_path, SDXL_ADVERTISED_HOST="127.0.0.1") as server:
         body = {"prompt": "x", "num_inference_steps": 100}
-        accepted = httpx.post(
-            f"{server.url}/v1/images/generations", json=body, headers={"Prefer": "respond-async"}
-        )
+        accepted = httpx.post(f"{server.url}/v1/images/generations", json=body, headers={"Prefer": "respond-async"})
         server.process.send_signal(signal.SIGTERM)
         wait_for(lambda: server.readyz().json()["state"] == "Draining")
         time.sleep(0.3)
