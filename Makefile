@@ -82,6 +82,7 @@ bench-runtime: .venv/.installed-bench  ## The runtime against what one would wri
 .PHONY: bench-bank
 bench-bank: install  ## What a tune bank brings, and what edits cost; on the local cluster, an hour.
 	$(PY) -m benchmarks.tune_bank
+	$(PY) -m benchmarks.page --no-plots
 
 .venv/.installed-bench: $(STAMP)
 	.venv/bin/uv pip install -q --python $(PY) -e '.[bench]' || $(PY) -m pip install -q -e '.[bench]'

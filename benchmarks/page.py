@@ -14,6 +14,11 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
 PICTURES = ROOT / "docs" / "pictures" / "benchmarks"
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+MARKS: Mapping[str, tuple[str, str]] = {
+    "runtime": (BEGIN, END),
+    "bank": ("<!-- results of the bank: begin -->", "<!-- results of the bank: end -->"),
+}
+"""By the name of the file of results: between what the page has them."""
 
 JSON = Mapping[str, Any]
 
@@ -22,30 +27,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page's results and draw the plots; with `--check`, return 1 where the text differs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where the page is not up to date")
-    check = parser.parse_args(arguments).check
-    results: JSON = json.loads((RESULTS / "runtime.json").read_bytes())
-    page = PAGE.read_text()
-    new = replaced(page, section(results))
-    if check:
+    parser.add_argument("--no-plots", action="store_true", help="write the text only, which needs no matplotlib")
+    options = parser.parse_args(arguments)
+    paths = {name: RESULTS / f"{name}.json" for name in MARKS}
+    results: dict[str, JSON] = {name: json.loads(path.read_bytes()) for name, path in paths.items() if path.is_file()}
+    page = new = PAGE.read_text()
+    for name, found in results.items():
+        new = replaced(new, section(found), MARKS[name])
+    if options.check:
         if new != page:
             print(f"{PAGE} is not what `python -m benchmarks.page` writes", file=sys.stderr)
         return int(new != page)
     PAGE.write_text(new)
-    charts.draw(results, PICTURES)
+    if "runtime" in results and not options.no_plots:
+        charts.draw(results["runtime"], PICTURES)
     return 0
 
 
-def replaced(page: str, text: str) -> str:
-    """The page with its part of results replaced.
+def replaced(page: str, text: str, marks: tuple[str, str] = MARKS["runtime"]) -> str:
+    """The page with what is between two marks replaced.
 
     Raises:
         ValueError: the page lacks the marks.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = page.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not begin or not end:
-        raise ValueError(f"the page lacks {BEGIN} or {END}")
-    return f"{before}{BEGIN}\n{text.strip()}\n{END}{after}"
+        raise ValueError(f"the page lacks {marks[0]} or {marks[1]}")
+    return f"{before}{begin}\n{text.strip()}\n{end}{after}"
 
 
 def section(results: JSON) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks.banking import aot, first_picture, rollouts, second_service, shared_weights
+from benchmarks.banking import aot, downtime, first_picture, rollouts, second_service, shared_weights
 from benchmarks.context import Context, say
 from benchmarks.figures import RESULTS, Results
 from benchmarks.runtime import ROOT, row, table
@@ -23,8 +23,9 @@ PARTS: Mapping[str, ModuleType] = {
     "shared_weights": shared_weights,
     "second_service": second_service,
     "rollouts": rollouts,
+    "downtime": downtime,
 }
-"""In the order of the table. The last two need the cluster of `python -m dev.cluster up`, which they bring up."""
+"""In the order of the table. The last three need the cluster of `python -m dev.cluster up`, which they bring up."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,20 +34,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parts = {name: part for name, part in PARTS.items() if name in options.only}
     command = f"python -m benchmarks.tune_bank {shlex.join(sys.argv[1:] if arguments is None else arguments)}".strip()
     results = Results("bank", command, options.results)
-    results.keep([name for part in PARTS.values() for name in part.NAMES if part not in parts.values()])
+    results.keep([name for part in PARTS.values() for name in part.NAMES])  # until it is measured anew
     context = _context(options)
     for name, part in parts.items():
         say(f"── {name}: {(part.__doc__ or '').splitlines()[0]}")
         began = time.monotonic()
         try:
-            figures = part.measure(context)
+            for figure in part.measure(context):  # written one by one: a run that is stopped keeps what it has
+                results.add([figure])
+                say(f"{row(figure)}   ({time.monotonic() - began:.0f} s)")
         except Exception as error:
             traceback.print_exc()
-            say(f"{name} failed: {error}; its figures ({', '.join(part.NAMES)}) stay as they were")
-            continue
-        results.add(figures)
-        for figure in figures:
-            say(f"{row(figure)}   ({time.monotonic() - began:.0f} s)")
+            say(f"{name} failed: {error}; what it did not measure stays as it was")
     print(table(results.figures()))
     print(f"written to {results.path}")
     return 0

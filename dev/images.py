@@ -74,38 +74,42 @@ RUNTIME = Image(
 IMAGES = {"operator": OPERATOR, "runtime": RUNTIME}
 
 
-def build(names: Iterable[str] = ("operator", "runtime")) -> dict[str, str]:
-    """Build what is not built yet. Gives each name's reference, to be put into manifests."""
-    return {name: _build(IMAGES[name]) for name in names}
+def build(names: Iterable[str] = ("operator", "runtime"), root: Path = ROOT) -> dict[str, str]:
+    """Build what is not built yet. Gives each name's reference, to be put into manifests.
+
+    `root` is a checkout; of another one than this, nothing becomes the latest.
+    """
+    return {name: _build(IMAGES[name], root) for name in names}
 
 
-def build_and_load(names: Iterable[str] = ("operator", "runtime")) -> dict[str, str]:
+def build_and_load(names: Iterable[str] = ("operator", "runtime"), root: Path = ROOT) -> dict[str, str]:
     """Build, and bring the images to every node of the chosen cluster."""
-    built = build(names)
-    choose().load([*built.values(), *(IMAGES[name].latest for name in built)])
+    built = build(names, root)
+    choose().load([*built.values(), *(IMAGES[name].latest for name in built if root == ROOT)])
     return built
 
 
-def _build(image: Image) -> str:
-    reference = image.reference()
+def _build(image: Image, root: Path) -> str:
+    reference = image.reference(root)
     with locked(f"image-{image.name}"):
         if not image_exists(reference):
             log = cache_root() / "logs" / f"image-{image.name}.log"
             log.unlink(missing_ok=True)
             with step(f"building {reference}"):
                 builder = _build_with_docker if docker_answers() else _build_with_buildah
-                builder(image, reference, log)
-        tag = ["docker", "tag"] if docker_answers() else buildah("tag")
-        run([*tag, reference, image.latest])
+                builder(image, reference, log, root)
+        if root == ROOT:
+            tag = ["docker", "tag"] if docker_answers() else buildah("tag")
+            run([*tag, reference, image.latest])
     return reference
 
 
-def _build_with_docker(image: Image, reference: str, log: Path) -> None:
+def _build_with_docker(image: Image, reference: str, log: Path, root: Path) -> None:
     argv = ["docker", "build", "--file", image.dockerfile, "--tag", reference, *_build_args(image), "."]
-    stream(argv, log=log, folder=ROOT, env={**os.environ, "DOCKER_BUILDKIT": "1"})
+    stream(argv, log=log, folder=root, env={**os.environ, "DOCKER_BUILDKIT": "1"})
 
 
-def _build_with_buildah(image: Image, reference: str, log: Path) -> None:
+def _build_with_buildah(image: Image, reference: str, log: Path, root: Path) -> None:
     packages.require_machine()
     packages.ensure(packages.IMAGES)
     base = base_image.ensure()
@@ -113,7 +117,7 @@ def _build_with_buildah(image: Image, reference: str, log: Path) -> None:
     argv = ["--file", image.dockerfile, "--tag", reference, "--build-arg", f"BASE_IMAGE={base}", *_build_args(image)]
     scratch = _scratch_with_shared_cache()
     command = buildah("build", *how, *argv, *_machine_mounts(), ".")
-    stream(command, log=log, folder=ROOT, env={**os.environ, "TMPDIR": str(scratch)})
+    stream(command, log=log, folder=root, env={**os.environ, "TMPDIR": str(scratch)})
 
 
 def _build_args(image: Image) -> list[str]:

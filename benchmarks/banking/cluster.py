@@ -1,10 +1,10 @@
-"""The real cluster for the parts that need one: a namespace of their own, services, and load from a pod inside."""
+"""The real cluster for the parts that need one: a namespace of their own, and services in it."""
 
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from dev import images
 from dev.cluster.provider import choose
 from dev.demo.kubectl import Kubectl, install_chart
 from dev.demo.watching import follow_until_ready
+from dev.load import Load
 
 NAMESPACE = "sdxl-bench"
 READY_SECONDS = 1800
@@ -43,34 +44,22 @@ class Cluster:
         self.run("apply", "-f", "-", text_in=yaml.safe_dump_all(objects))
 
     def ready(self, name: str) -> float:
-        """Wait until a service is ready; the seconds that took."""
+        """Wait until the service's current generation is ready; the seconds that took."""
         began = time.monotonic()
         follow_until_ready(self.kubectl, NAMESPACE, name, READY_SECONDS)
         return time.monotonic() - began
 
-    def start_load(self, service: str, *options: str) -> None:
-        """`sdxl-runtime bench` against a service, in a pod that ends when the load does."""
-        arguments = [f"http://{service}.{NAMESPACE}.svc", "--json", "/tmp/result.json", *options]
-        script = 'sdxl-runtime bench "$@" >&2; cat /tmp/result.json'
-        container = {
-            "name": "load",
-            "image": self.runtime,
-            "imagePullPolicy": "IfNotPresent",
-            "command": ["sh", "-c", script, "load", *arguments],
-        }
-        self.run("delete", "pod", "load", "--ignore-not-found", "--grace-period=0")
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "load"}}
-        self.apply({**pod, "spec": {"restartPolicy": "Never", "containers": [container]}})
-        wait(lambda: self.get("pod", "load")["status"].get("phase") == "Running", 120, "the load's pod runs")
+    def load(self, service: str, *options: str) -> Load:
+        """`sdxl-runtime bench` against a service from a pod in the cluster, begun."""
+        load = Load(self.kubectl, NAMESPACE, self.runtime)
+        load.start(f"http://{service}.{NAMESPACE}.svc", *options)
+        return load
 
-    def load_result(self, seconds: float = 1800) -> Object:
-        """What the load came to, once it has ended."""
-        wait(
-            lambda: self.get("pod", "load")["status"].get("phase") in ("Succeeded", "Failed"), seconds, "the load ends"
-        )
-        text = self.run("logs", "load")
-        found: Object = json.loads(text[text.index("\n{") + 1 :] if not text.startswith("{") else text)
-        return found
+    def replicas(self, service: str) -> list[Object]:
+        """A service's pods that are not on their way out."""
+        labels = f"sdxl.dev/service={service},app.kubernetes.io/component=server"
+        pods: list[Object] = self.get("pods", "-l", labels).get("items", [])
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
 
 @contextmanager
@@ -81,12 +70,12 @@ def cluster() -> Iterator[Cluster]:
     built = images.build_and_load()
     kubectl = Kubectl(provider.kubeconfig)
     install_chart(kubectl, built)
-    kubectl.run("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout=180)
+    kubectl.run("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout=300)
     kubectl.run("create", "namespace", NAMESPACE)
     try:
         yield Cluster(kubectl, built["runtime"])
     finally:
-        kubectl.run("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout=180)
+        kubectl.run("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout=300)
 
 
 def demo_service(name: str, **spec: Any) -> Object:
@@ -95,14 +84,14 @@ def demo_service(name: str, **spec: Any) -> Object:
     return {**demo, "metadata": {"name": name}, "spec": {**demo["spec"], **spec}}
 
 
-def wait(holds: Callable[[], bool], seconds: float, what: str) -> None:
-    """Look until something holds.
+def labelled(name: str, label: str, **spec: Any) -> Object:
+    """The demo's service with a label on its pods: another label replaces them."""
+    server = {**demo_service(name)["spec"].get("server", {}), "labels": {"edited": label}}
+    return demo_service(name, **{**spec, "server": server})
 
-    Raises:
-        RuntimeError: it does not in time.
-    """
-    end = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > end:
-            raise RuntimeError(f"not so after {seconds:.0f} s: {what}")
-        time.sleep(0.5)
+
+def start_seconds(pod: Object) -> float:
+    """From when a pod was made until it was ready, in Kubernetes' own whole seconds."""
+    ready = next(item for item in pod["status"]["conditions"] if item["type"] == "Ready")
+    made, became = pod["metadata"]["creationTimestamp"], ready["lastTransitionTime"]
+    return (datetime.fromisoformat(became) - datetime.fromisoformat(made)).total_seconds()

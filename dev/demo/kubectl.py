@@ -81,7 +81,7 @@ def _wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float =
     raise Failed(f"kubectl port-forward did not open a port within {seconds:.0f} s")
 
 
-def install_chart(kubectl: Kubectl, built: Mapping[str, str], *settings: str) -> None:
+def install_chart(kubectl: Kubectl, built: Mapping[str, str], *settings: str, chart: Path = CHART) -> None:
     """`helm upgrade --install` with the images that were built, and wait until the operator is up."""
     ensure([HELM])
     kubectl.ensure_namespace(SYSTEM_NAMESPACE)
@@ -91,8 +91,8 @@ def install_chart(kubectl: Kubectl, built: Mapping[str, str], *settings: str) ->
         values[f"profiles.{profile}.spec.image"] = built["runtime"]
     words = [f"--set-string={name}={value}" for name, value in values.items()]
     words += [f"--set={setting}" for setting in settings]
-    chart = ["upgrade", "--install", RELEASE, str(CHART), "--namespace", SYSTEM_NAMESPACE, *words]
-    run([HELM.target, *chart, "--wait", "--timeout", "180s"], env=kubectl.environment, timeout=240)
+    release = ["upgrade", "--install", RELEASE, str(chart), "--namespace", SYSTEM_NAMESPACE, *words]
+    run([HELM.target, *release, "--wait", "--timeout", "180s"], env=kubectl.environment, timeout=240)
 
 
 def uninstall_chart(kubectl: Kubectl) -> None:

@@ -20,7 +20,7 @@ from sdxl_runtime.app.tasks import Tasks
 from sdxl_runtime.batcher import Batcher
 from sdxl_runtime.buckets import Bucket, Cost
 from sdxl_runtime.engine import Engine
-from sdxl_runtime.health import Health
+from sdxl_runtime.health import Health, State
 from sdxl_runtime.loading import Unbound, load_painter
 from sdxl_runtime.metrics import Metrics
 from sdxl_runtime.protocol import LARGEST_GUIDANCE, LARGEST_STEPS, SCHEDULERS
@@ -28,6 +28,8 @@ from sdxl_runtime.settings import CompileMode, Settings, SettingsError
 from sdxl_runtime.signing import Signer, owner_of, read_key
 from sdxl_runtime.termination import Reason, classify, finish
 
+_HANDOVER_SECONDS = 5
+"""After SIGTERM: connections that clients keep may bring their next request, whose answer ends them."""
 _CLOSING_SECONDS = 10
 """After the last picture: for encoding and sending it."""
 _FETCHING_SECONDS = 30
@@ -107,15 +109,16 @@ async def serve(service: Service) -> int:
     """Listen on both ports from the start, so that probes and clients get answers while the model loads."""
     settings = service.settings
     stop = _Signals()
+    public = _Server(create_public_app(service))
     servers = [
-        (_Server(create_public_app(service)), listening_socket(settings.host, settings.port)),
+        (public, listening_socket(settings.host, settings.port)),
         (_Server(create_internal_app(service)), listening_socket(settings.host, settings.internal_port)),
     ]
     tasks = [asyncio.create_task(server.serve([listener])) for server, listener in servers]
     try:
         log.info("listening", extra={"facts": {"port": settings.port, "internal_port": settings.internal_port}})
         service.engine.start()
-        return await _live(service, stop)
+        return await _live(service, public, stop)
     finally:
         for server, _ in servers:
             server.should_exit = True
@@ -125,7 +128,7 @@ async def serve(service: Service) -> int:
             await asyncio.to_thread(service.tracer_provider.shutdown)  # sends what is left
 
 
-async def _live(service: Service, stop: "_Signals") -> int:
+async def _live(service: Service, public: "_Server", stop: "_Signals") -> int:
     engine, health, batcher = service.engine, service.health, service.batcher
     await _until(lambda: engine.settled.is_set() or stop.count > 0)
     if engine.error is not None:
@@ -137,7 +140,10 @@ async def _live(service: Service, stop: "_Signals") -> int:
     if (error := service.engine.error) is not None:
         return _cannot_serve(service, error)
     log.info("draining", extra={"facts": {**asdict(batcher.load()), "finished": service.metrics.finished_requests}})
+    served = health.state is State.READY
     health.drain()
+    if served:
+        await _hand_over(service, public, stop)
     batcher.close()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(service.settings.drain_timeout_seconds):
@@ -146,6 +152,16 @@ async def _live(service: Service, stop: "_Signals") -> int:
     batcher.stop()
     log.info("stopped" if drained else "stopped before accepted work was done")
     return 0 if drained else 1
+
+
+async def _hand_over(service: Service, public: "_Server", stop: "_Signals") -> None:
+    """Go on taking work until every connection has brought an answer that ends it, see `app.leaving`, or time is over.
+
+    Endpoints have forgotten this process by now; what still comes comes on connections from before.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_HANDOVER_SECONDS):
+            await _until(lambda: not public.server_state.connections or not service.engine.alive or stop.count > 1)
 
 
 def _is_awaited(service: Service) -> bool:

@@ -126,7 +126,7 @@ class Settings:
     request_timeout_seconds: float = 300
     """A request's time from acceptance, waiting included."""
     drain_timeout_seconds: float = 420
-    """How long accepted work may take after SIGTERM."""
+    """How long accepted work may take once a drain has ended admission."""
     default_steps: int = 30
     """Denoising steps of a request that names none."""
     default_guidance_scale: float = 5.0

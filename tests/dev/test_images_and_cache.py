@@ -65,6 +65,19 @@ def test_code_is_copied_after_the_dependencies(image: Image) -> None:
     assert text.index("COPY locks/") < text.index("uv pip install") < text.index(f" {image.copies[1]} ")
 
 
+def test_an_image_of_another_checkout_is_never_the_latest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in (images.OPERATOR.dockerfile, *images.OPERATOR.copies):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("another")
+    tagged: list[list[str]] = []
+    monkeypatch.setattr(images, "docker_answers", lambda: True)
+    monkeypatch.setattr(images, "image_exists", lambda reference: True)
+    monkeypatch.setattr(images, "run", tagged.append)
+    other, own = images.build(["operator"], tmp_path), images.build(["operator"])
+    assert other != own
+    assert tagged == [["docker", "tag", own["operator"], images.OPERATOR.latest]]
+
+
 def test_locks_pin_every_package_and_name_no_host() -> None:
     for extra in locks.CONSTRAINTS:
         lines = [line for line in (locks.LOCKS / f"{extra}.txt").read_text().splitlines() if line[:1] not in ("#", "")]

@@ -3,6 +3,13 @@
 import argparse
 import asyncio
 import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -71,6 +78,56 @@ async def test_an_open_loop_is_bounded_by_the_time_of_arrival() -> None:
     async with server.client(clock) as client:
         records = await opened(client, requests(WORKLOAD, 200.0), clock, Bound(seconds=0.1), lambda record: None)
     assert len(records) == sum(1 for planned in islice(requests(WORKLOAD, 200.0), 1000) if planned.at < 0.1)
+
+
+async def test_a_closed_loop_that_is_stopped_waits_for_what_was_sent_and_sends_no_more() -> None:
+    server, clock = Server(0.05), Clock()
+    bound = Bound(seconds=60, stopped=lambda: server.count >= 6)
+    async with server.client(clock) as client:
+        records = await closed(client, requests(WORKLOAD), clock, 2, bound, lambda record: None)
+    assert len(records) == server.count
+    assert 6 <= len(records) <= 7
+    assert all(record.ok for record in records)
+
+
+async def test_an_open_loop_that_is_stopped_waits_for_what_was_sent_and_sends_no_more() -> None:
+    server, clock = Server(0.05), Clock()
+    bound = Bound(seconds=60, stopped=lambda: server.count >= 6)
+    async with server.client(clock) as client:
+        records = await opened(client, requests(WORKLOAD, 100.0), clock, bound, lambda record: None)
+    assert len(records) == server.count >= 6
+    assert all(record.ok and record.due < 10 for record in records)
+
+
+class Answering(BaseHTTPRequestHandler):
+    """One picture for each request."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = b'{"data": [{"b64_json": "aa"}]}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *words: object) -> None:
+        """Says nothing."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_load_early_and_its_results_are_written(number: signal.Signals, tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        words = ["bench", f"http://127.0.0.1:{server.server_port}", "--seconds", "600", "--json", str(path)]
+        environment = {**os.environ, "PYTHONPATH": "runtime"}
+        with subprocess.Popen([sys.executable, "-m", "sdxl_runtime", *words], env=environment) as process:
+            time.sleep(4)  # seconds of it are Python's own start
+            process.send_signal(number)
+            assert process.wait(20) == 0
+        server.shutdown()
+    content = json.loads(path.read_text())
+    assert content["summary"]["requests"] == content["summary"]["completed"] > 0
 
 
 def test_a_run_needs_a_bound() -> None:

@@ -196,11 +196,45 @@ def test_a_process_that_is_told_to_stop_finishes_what_it_accepted(tmp_path: Path
         wait_for(lambda: server.readyz().json()["state"] == "Draining")
         assert server.readyz().status_code == 503
         assert httpx.get(f"{server.internal}/healthz").status_code == 200
-        late = server.paint()
-        assert (late.status_code, late.headers["Retry-After"]) == (503, "1")
-        assert [answer.result().status_code for answer in accepted] == [200, 200]
+        answers = [answer.result() for answer in accepted]
+        assert [(answer.status_code, answer.headers["Connection"]) for answer in answers] == [(200, "close")] * 2
         assert server.process.wait(10) == 0
         assert not (tmp_path / "termination-log").exists()
+
+
+def test_a_client_that_keeps_its_connection_is_sent_elsewhere_and_loses_no_request(tmp_path: Path) -> None:
+    with ready(tmp_path) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+        body = {"prompt": "x", "num_inference_steps": 5}
+        before = client.post("/v1/images/generations", json=body)
+        assert (before.status_code, before.headers.get("Connection")) == (200, None)
+        server.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: server.readyz().json()["state"] == "Draining")
+        last = client.post("/v1/images/generations", json=body)
+        assert (last.status_code, last.headers["Connection"]) == (200, "close")
+        assert server.process.wait(3) == 0, "no connection is left, so there is nothing to wait for"
+
+
+def test_a_connection_on_which_nothing_comes_holds_a_drain_up_for_seconds_only(tmp_path: Path) -> None:
+    with ready(tmp_path) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+        assert client.get("/v1/models").status_code == 200
+        server.process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            server.process.wait(3)
+        assert server.process.wait(10) == 0
+
+
+def test_once_admission_has_ended_a_drain_refuses_and_says_when_to_ask_again(tmp_path: Path) -> None:
+    with ready(tmp_path, SDXL_ADVERTISED_HOST="127.0.0.1") as server:
+        body = {"prompt": "x", "num_inference_steps": 100}
+        accepted = httpx.post(f"{server.url}/v1/images/generations", json=body, headers={"Prefer": "respond-async"})
+        server.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: server.readyz().json()["state"] == "Draining")
+        time.sleep(0.3)
+        late = server.paint()
+        assert (late.status_code, late.headers["Retry-After"], late.headers["Connection"]) == (503, "1", "close")
+        wait_for(lambda: server.load()["inFlight"] == 0)
+        assert httpx.get(server.url + accepted.headers["Location"]).json()["status"] == "completed"
+        assert server.process.wait(10) == 0
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def template(service: Resolved, model_digest: str, compiles: bool = False) -> Ob
         **_probes(profile.startup_budget_seconds),
     }
     pod = on_accelerator(pod_spec(container, volumes, "Always", before), profile, spec.accelerator.count)
-    # 30 s beyond the drain: preStop's sleep, and the process's own way out
+    # 30 s beyond the drain: preStop's sleep, kept connections that are ended, and the process's own way out
     pod["terminationGracePeriodSeconds"] = spec.rollout.drain_timeout_seconds + 30
     if spec.server.topology_spread:
         pod["topologySpreadConstraints"] = _spread(service)

@@ -89,13 +89,13 @@ async def accept(
 
 
 def ready_painter(service: Service) -> Painter:
-    """The painter of a process that serves.
+    """The painter of a process that serves; while one drains, the queue says until when it takes work.
 
     Raises:
-        APIError: 503, it loads, drains or has failed.
+        APIError: 503, it loads or has failed.
     """
     painter = service.engine.painter
-    if service.health.state is not State.READY or painter is None:
+    if service.health.state not in (State.READY, State.DRAINING) or painter is None:
         raise errors.unavailable(service.health.state)
     return painter
 

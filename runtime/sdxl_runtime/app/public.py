@@ -11,6 +11,7 @@ from sdxl_runtime.app import errors, tracing
 from sdxl_runtime.app.generation import generate
 from sdxl_runtime.app.headers import LONGEST_KEY
 from sdxl_runtime.app.keys import Guarded
+from sdxl_runtime.app.leaving import Leaving
 from sdxl_runtime.app.observed import Observed
 from sdxl_runtime.app.owned import owned_routes
 from sdxl_runtime.app.reading import read_edit
@@ -71,6 +72,7 @@ def create_public_app(service: Service) -> FastAPI:
     app = FastAPI(title="sdxl-runtime", version=__version__, docs_url=None, redoc_url=None)
     app.add_middleware(Guarded, keys=service.keys)
     app.add_middleware(Observed, service=service)  # around the other one: what it refuses is counted too
+    app.add_middleware(Leaving, health=service.health)
     errors.install(app)
     app.include_router(owned_routes(service, forwards=True))
     created = int(time.time())

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from sdxl_runtime.bench.schedule import (
 from sdxl_runtime.bench.summary import summarise
 
 _DEFAULT_REQUESTS = 50
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -53,14 +55,14 @@ def main(arguments: Sequence[str]) -> int:
 
 async def run(options: argparse.Namespace) -> tuple[list[Record], dict[str, float]]:
     """Warm up, then measure; the records of what was measured, and joules by counter."""
-    clock = Clock()
+    clock, interrupted = Clock(), _Interruption()
     plan = requests(_workload(options), options.rate)
     async with Client(options.url, clock, options.api_key, options.timeout, options.stream) as client:
         if options.warmup:
-            bound = Bound(requests=options.warmup)
+            bound = Bound(options.warmup, stopped=interrupted)
             await closed(client, _warm_up(options), clock, min(options.warmup, options.concurrency), bound, _silent)
         before = await energy.read(options.metrics) if options.metrics else {}
-        bound = Bound(options.requests, options.seconds)
+        bound = Bound(options.requests, options.seconds, interrupted)
         clock.reset()
         progress = _Progress(options.requests) if sys.stderr.isatty() else _silent
         if options.rate is not None:
@@ -69,6 +71,24 @@ async def run(options: argparse.Namespace) -> tuple[list[Record], dict[str, floa
             records = await closed(client, plan, clock, options.concurrency, bound, progress)
         after = await energy.read(options.metrics) if options.metrics else {}
     return records, energy.spent(before, after)
+
+
+class _Interruption:
+    """Whether SIGINT or SIGTERM came: the load ends, and what was measured is told. A second one ends the program."""
+
+    def __init__(self) -> None:
+        self._came = False
+        self._loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            self._loop.add_signal_handler(number, self._come)
+
+    def __call__(self) -> bool:
+        return self._came
+
+    def _come(self) -> None:
+        self._came = True
+        for number in _SIGNALS:
+            self._loop.remove_signal_handler(number)
 
 
 def _workload(options: argparse.Namespace) -> Workload:
@@ -126,7 +146,8 @@ class _Progress:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sdxl-runtime bench",
-        description="Load any OpenAI-compatible image endpoint, in a closed loop or with Poisson arrivals.",
+        description="Load any OpenAI-compatible image endpoint, in a closed loop or with Poisson arrivals. "
+        "SIGINT or SIGTERM ends the load early: what was sent is waited for, and the results are written.",
     )
     add = parser.add_argument
     add("url", help="of the server, e.g. http://127.0.0.1:8000")

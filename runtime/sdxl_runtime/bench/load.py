@@ -10,12 +10,18 @@ from sdxl_runtime.bench.record import Record
 from sdxl_runtime.bench.schedule import Planned
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Bound:
     """When no further request is sent; at least one of the two is given."""
 
     requests: int | None = None
     seconds: float | None = None
+    stopped: Callable[[], bool] = _never
+    """Whether somebody wants the load to end before that."""
 
     def __post_init__(self) -> None:
         if self.requests is None and self.seconds is None:
@@ -23,6 +29,8 @@ class Bound:
 
     def allows(self, sent: int, at: float) -> bool:
         """Whether the next request, to be sent `at` seconds from the start, is within the bound."""
+        if self.stopped():
+            return False
         return (self.requests is None or sent < self.requests) and (self.seconds is None or at < self.seconds)
 
 
@@ -80,5 +88,7 @@ async def opened(
         while bound.allows(sent, (planned := next(plan)).at):
             sent += 1
             await asyncio.sleep(max(0.0, planned.at - clock()))
+            if bound.stopped():
+                break
             requests.create_task(one(planned))
     return sorted(records, key=lambda record: record.index)
