@@ -55,7 +55,7 @@ async def test_a_complaint_that_verifying_does_not_cure_starts_one_job_and_no_mo
     assert life.reason("BankReady") == "Stale"
 
 
-async def test_an_entry_that_paints_otherwise_is_compared_by_the_job_and_the_replicas_serve_on(monkeypatch: Any) -> None:
+async def test_an_entry_that_paints_otherwise_is_compared_by_the_job_while_replicas_serve(monkeypatch: Any) -> None:
     life = await served()
     complain(life, monkeypatch, "PictureDiffers", digest_of(life))
     seen: list[str] = []

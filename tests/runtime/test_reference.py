@@ -1,4 +1,4 @@
-"""The reference of an entry: what is painted, how it is recorded, and when a picture counts as another one. No torch."""
+"""The reference of an entry: what is painted, how it is recorded, when a picture counts as another one. No torch."""
 
 import json
 import math

@@ -63,7 +63,7 @@ def shortcoming(status: Mapping[str, Any], keys: Collection[str]) -> Finding | N
 
 
 def served_uncompiled(status: Mapping[str, Any], keys: Collection[str]) -> str:
-    """Which of these buckets were measured and not kept, and why: what is faster is served. Empty where all were kept."""
+    """Which of these buckets were measured and not kept, and why; empty where all were kept."""
     entries = [entry for entry in status.get("entries") or [] if entry["key"] in keys]
     lost = [entry for entry in entries if entry["state"] == "Dropped"]
     if not lost:
