@@ -20,12 +20,11 @@ import torch
 
 from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.compiling.maker import RealMaker
-from sdxl_runtime.compiling.measure import SEED
-from sdxl_runtime.compiling.result import rounded
 from sdxl_runtime.device import Device, open_device
 from sdxl_runtime.pipeline import Pipeline
 from sdxl_runtime.pipeline.loading import load
 from sdxl_runtime.progress import Progress
+from sdxl_runtime.reference import PICTURES, rounded
 from sdxl_runtime.settings import CompileMode, Settings
 
 RESULTS = Path(__file__).parent / "results"
@@ -83,7 +82,7 @@ def _memory(settings: Settings, device: Device, folder: Path) -> dict[str, Any]:
     weights = sum(tensor.numel() * tensor.element_size() for tensor in pipeline.unet.state_dict().values())
     resident, milliseconds, graphs = [], [], []
     for bucket in settings.buckets:
-        inputs = pipeline.unet_inputs(bucket, SEED)
+        inputs = pipeline.unet_inputs(bucket, PICTURES.seed)
         started = time.perf_counter()
         graphs.append(device.load(pipeline.unet, bucket, folder / bucket.key))
         milliseconds.append(round((time.perf_counter() - started) * 1e3, 1))

@@ -4,13 +4,14 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
-from sdxl_runtime import warmup
 from sdxl_runtime.buckets import Bucket, Cost
-from sdxl_runtime.health import LOADED, Health
+from sdxl_runtime.health import Health
 from sdxl_runtime.metrics import Metrics
 from sdxl_runtime.painter import Painter
+from sdxl_runtime.reference import References
 from sdxl_runtime.renewal import Renewals, Unbound
 from sdxl_runtime.turns import Source, Turns
+from sdxl_runtime.warmup import WarmUp
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +33,14 @@ class Engine:
         costs: dict[Bucket, Cost],
         scheduler: str = "Euler",
         unbound: Unbound | None = None,
+        references: References | None = None,
     ) -> None:
         self._open_painter = open_painter
         self._source = source
         self._health = health
         self._metrics = metrics
         self._buckets = buckets
-        self._scheduler = scheduler
+        self._warm_up = WarmUp(health, metrics, scheduler, {} if references is None else references)
         self._renewals = None if unbound is None else Renewals(unbound, source.wake)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self.painter: Painter | None = None
@@ -67,7 +69,7 @@ class Engine:
         try:
             self.painter = self._open_painter()
             for bucket in self._buckets:
-                self._warm_up(self.painter, bucket)
+                self.costs[bucket] = self._warm_up.run(self.painter, bucket)
             self._metrics.ready(self.painter.compilations)
             self._health.ready()
             self.settled.set()
@@ -94,22 +96,4 @@ class Engine:
         assert self._renewals is not None
         assert self.painter is not None
         for bucket in self._renewals.take_up(self.painter):
-            self._warm_up(self.painter, bucket)
-
-    def _warm_up(self, painter: Painter, bucket: Bucket) -> None:
-        self._health.warming(bucket)
-        try:
-            cost = warmup.measure(painter, bucket, self._scheduler)
-        except Exception as error:
-            entry = self._health.row(bucket)
-            if entry.entry != LOADED:
-                raise
-            log.warning("%s does not run with the bank's entry", bucket.key, exc_info=error)
-            painter.release(bucket)
-            why = f"the entry of the bank failed at its first run: {error}"
-            self._health.refused(bucket, painter.plain, why, entry.digest)
-            cost = warmup.measure(painter, bucket, self._scheduler)
-        self.costs[bucket] = cost
-        self._health.warmed(bucket, cost.step * 1000)
-        self._metrics.warmed(bucket.key, self._health.backend(bucket), cost.step * 1000)
-        self._metrics.entry(bucket.key, self._health.row(bucket).entry)
+            self.costs[bucket] = self._warm_up.run(self.painter, bucket, serving=True)

@@ -2,8 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -11,6 +11,10 @@ from sdxl_runtime.buckets import Bucket
 
 LOADED = "Loaded"
 """Of a bucket's entry: it runs with it."""
+CORRUPT = "Corrupt"
+"""Of a bucket's entry: it is damaged, or does not run here."""
+PICTURE_DIFFERS = "PictureDiffers"
+"""Of a bucket's entry: it is whole, and paints another picture here than was recorded with it."""
 
 
 class State(StrEnum):
@@ -31,6 +35,32 @@ class BucketState(StrEnum):
     READY = "Ready"
 
 
+class Outcome(StrEnum):
+    """What came of comparing a bucket's picture with its entry's reference."""
+
+    PASSED = "Passed"
+    DIFFERS = "Differs"
+    SKIPPED = "Skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class PictureResult:
+    """The comparison of one bucket."""
+
+    outcome: Outcome
+    why: str = ""
+    """Why it was skipped, or what differs."""
+    difference: Mapping[str, float] = field(default_factory=dict)
+    """`latentMaximum` and `psnr` (dB) against the reference; empty where it was skipped."""
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """As docs/contract.md has it."""
+        found: dict[str, Any] = {"outcome": self.outcome, **self.difference}
+        found |= {"why": self.why} if self.why else {}
+        return found | ({"seconds": round(self.seconds, 3)} if self.difference else {})
+
+
 @dataclass(frozen=True, slots=True)
 class BucketHealth:
     """One row of the table. `backend` is AheadOfTime, Eager or Simulated; empty until the bucket is bound."""
@@ -40,12 +70,14 @@ class BucketHealth:
     backend: str = ""
     why: str = ""
     entry: str = ""
-    """What became of its entry of the bank: Loaded, Missing, Stale or Corrupt; empty where none was asked for."""
+    """What became of its entry of the bank: Loaded, Missing, Stale, Corrupt or PictureDiffers; empty where there is
+    none to be had."""
     digest: str = ""
     """That of the entry, as it was accepted; empty where none was."""
     refused: str = ""
     """The digest of an entry that is whole and does not run here: it is not tried again."""
     milliseconds_per_step: float | None = None
+    picture: PictureResult | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As docs/contract.md has it; the cost is absent until it was measured."""
@@ -53,6 +85,8 @@ class BucketHealth:
         row |= {name: value for name, value in (("entry", self.entry), ("digest", self.digest)) if value}
         if self.milliseconds_per_step is not None:
             row["millisecondsPerStep"] = round(self.milliseconds_per_step, 3)
+        if self.picture is not None:
+            row["picture"] = self.picture.to_json()
         return row
 
 
@@ -96,9 +130,9 @@ class Health:
         """How a bucket will be run, and why not better; what became of its entry of the bank."""
         self._change(bucket, backend=backend, why=why, entry=entry, digest=digest)
 
-    def refused(self, bucket: Bucket, backend: str, why: str, digest: str) -> None:
-        """A bucket's entry is whole and does not run here; it runs without."""
-        self._change(bucket, backend=backend, why=why, entry="Corrupt", digest=digest, refused=digest)
+    def refused(self, bucket: Bucket, backend: str, why: str, digest: str, entry: str = CORRUPT) -> None:
+        """A bucket's entry is whole and does not run as it should here; it runs without."""
+        self._change(bucket, backend=backend, why=why, entry=entry, digest=digest, refused=digest)
 
     def loaded(self, identity: str) -> None:
         """The model and its graphs are there; warm-up begins."""
@@ -114,6 +148,13 @@ class Health:
     def warmed(self, bucket: Bucket, milliseconds_per_step: float) -> None:
         """A bucket ran once with its real batch and guidance."""
         self._change(bucket, state=BucketState.READY, milliseconds_per_step=milliseconds_per_step)
+
+    def compared(self, bucket: Bucket, picture: PictureResult) -> None:
+        """A bucket's picture was compared with its entry's reference, or why not; `check` is a part of `warm`."""
+        self._change(bucket, picture=picture)
+        with self._lock:
+            if picture.difference and self._state is State.WARMING:
+                self._seconds["check"] = self._seconds.get("check", 0.0) + picture.seconds
 
     def ready(self) -> None:
         """Every bucket ran once. A process that drains or failed stays so."""

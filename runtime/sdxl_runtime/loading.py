@@ -9,24 +9,27 @@ from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.device import open_device
 from sdxl_runtime.health import LOADED, Health
 from sdxl_runtime.painter import Painter
-from sdxl_runtime.settings import Backend, CompileMode, Settings
+from sdxl_runtime.reference import NoReference, Reference, References, read
+from sdxl_runtime.settings import Backend, CompileMode, PictureCheck, Settings
 from sdxl_runtime.termination import Failure, Reason
+from sdxl_runtime.warmup import NO_ENTRY
 
 log = logging.getLogger(__name__)
 
 
-def load_painter(settings: Settings, health: Health) -> Painter:
+def load_painter(settings: Settings, health: Health, references: References | None = None) -> Painter:
     """Open the device and load the model and what the bank holds for it; `health` learns how each bucket is run.
 
-    Call it in the thread that will own the device.
+    `references` learns what the pictures of each bucket must be. Call it in the thread that will own the device.
 
     Raises:
         Failure: the model, or a bucket's size, cannot be served; the reason is one of the contract's.
         SettingsError: the device cannot run the precision.
         RuntimeError: the device is not here.
     """
+    known: References = {} if references is None else references
     if settings.backend is Backend.SIMULATED:
-        return _load_simulated(settings, health)
+        return _load_simulated(settings, health, known)
     from sdxl_runtime.pipeline.loading import load  # torch and diffusers: only a process that paints pays for them
 
     device = open_device(settings)
@@ -34,24 +37,40 @@ def load_painter(settings: Settings, health: Health) -> Painter:
     model = load(settings, device)
     check_sizes(settings, model.size_multiple)
     for bucket in settings.buckets:
-        bind(model, bucket, _entry(settings, name, bucket, fields), health)
+        known[bucket] = bind(model, bucket, _entry(settings, name, bucket, fields), health, settings.picture_check)
     health.loaded(name)
     return model
 
 
-def bind(painter: Painter, bucket: Bucket, entry: Entry | Missing, health: Health) -> None:
-    """Run a bucket with its entry from now on, eagerly where there is none or it cannot be loaded."""
+def bind(
+    painter: Painter, bucket: Bucket, entry: Entry | Missing, health: Health, check: PictureCheck = PictureCheck.AUTO
+) -> Reference | NoReference:
+    """Run a bucket with its entry from now on, eagerly where there is none or it cannot be loaded.
+
+    Returns what its pictures must be.
+    """
     if isinstance(entry, Missing):
         health.bound(bucket, painter.plain, entry.why, entry.reason or "", entry.digest)
-        return
+        return NO_ENTRY
     try:
+        reference = _reference(entry, check)
         backend = painter.bind(bucket, entry.folder)
     except Exception as error:  # a package can fail in any way; eager always works, and the table says why
         log.warning("%s cannot be loaded from the bank", bucket.key, exc_info=error)
         why = f"the entry of the bank cannot be loaded: {error}"
         health.refused(bucket, painter.plain, why, entry.digest)
-    else:
-        health.bound(bucket, backend, entry=LOADED, digest=entry.digest)
+        return NO_ENTRY
+    health.bound(bucket, backend, entry=LOADED, digest=entry.digest)
+    return reference
+
+
+def _reference(entry: Entry, check: PictureCheck) -> Reference | NoReference:
+    if check is PictureCheck.DISABLED:
+        return NoReference("SDXL_PICTURE_CHECK is Disabled")
+    recorded = entry.manifest.reference
+    if not recorded:
+        return NoReference("its entry has no reference: it was made by a runtime that recorded none")
+    return read(entry.folder, recorded, entry.manifest.tolerance)
 
 
 def check_sizes(settings: Settings, multiple: int) -> None:
@@ -76,13 +95,17 @@ def _around(value: int, multiple: int) -> str:
     return " or ".join(str(near) for near in sorted({max(below, multiple), -(-value // multiple) * multiple}))
 
 
-def _load_simulated(settings: Settings, health: Health) -> Painter:
+def _load_simulated(settings: Settings, health: Health, known: References) -> Painter:
     from sdxl_runtime.device.simulated import SimulatedPainter
 
     name, fields = identity(settings, open_device(settings))
-    painter = SimulatedPainter(settings.simulated_milliseconds, fail_after=settings.simulated_fail_after)
+    painter = SimulatedPainter(
+        settings.simulated_milliseconds,
+        fail_after=settings.simulated_fail_after,
+        differs=settings.simulated_picture_differs,
+    )
     for bucket in settings.buckets:
-        bind(painter, bucket, _entry(settings, name, bucket, fields), health)
+        known[bucket] = bind(painter, bucket, _entry(settings, name, bucket, fields), health, settings.picture_check)
     health.loaded(name)
     return painter
 
@@ -90,9 +113,10 @@ def _load_simulated(settings: Settings, health: Health) -> Painter:
 class Unbound:
     """The buckets that run without an entry, and what the bank holds for them by now; looked at from one thread."""
 
-    def __init__(self, settings: Settings, health: Health) -> None:
+    def __init__(self, settings: Settings, health: Health, references: References | None = None) -> None:
         self._settings = settings
         self._health = health
+        self._references: References = {} if references is None else references
         self._seen: dict[Bucket, object] = {}
         self._identity: tuple[str, Mapping[str, str]] | None = None
 
@@ -102,7 +126,7 @@ class Unbound:
 
     def bind(self, painter: Painter, bucket: Bucket, entry: Entry) -> None:
         """Run a bucket with an entry that was found; in the thread that owns the device."""
-        bind(painter, bucket, entry, self._health)
+        self._references[bucket] = bind(painter, bucket, entry, self._health, self._settings.picture_check)
 
     def _look_at(self, bucket: Bucket) -> tuple[Bucket, Entry] | None:
         row, root = self._health.row(bucket), self._settings.bank_path

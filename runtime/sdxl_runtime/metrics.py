@@ -10,7 +10,8 @@ from sdxl_runtime.buckets import Bucket
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 PHASES = ("queue", "encode", "denoise", "decode", "encode_image", "total")
-ENTRIES = ("Loaded", "Missing", "Stale", "Corrupt")
+ENTRIES = ("Loaded", "Missing", "Stale", "Corrupt", "PictureDiffers")
+OUTCOMES = ("Passed", "Differs", "Skipped")
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 
 
@@ -56,8 +57,13 @@ class Metrics:
         )
         self._entries = gauge(
             "sdxl_bank_entry",
-            "1 for what became of a bucket's entry: Loaded, Missing, Stale, Corrupt",
+            "1 for what became of a bucket's entry: Loaded, Missing, Stale, Corrupt, PictureDiffers",
             ("bucket", "entry"),
+        )
+        self._pictures = gauge(
+            "sdxl_picture_check",
+            "1 for what came of comparing a bucket's picture with its entry's reference: Passed, Differs, Skipped",
+            ("bucket", "outcome"),
         )
         gauge("sdxl_runtime_info", "What runs here", ("version", "backend")).labels(__version__, backend).set(1)
 
@@ -106,6 +112,11 @@ class Metrics:
         """What became of a bucket's entry of the bank, empty where none was asked for."""
         for state in ENTRIES if entry else ():
             self._entries.labels(bucket, state).set(state == entry)
+
+    def compared(self, bucket: str, outcome: str) -> None:
+        """A bucket's picture was compared with its entry's reference, or was not."""
+        for known in OUTCOMES:
+            self._pictures.labels(bucket, known).set(known == outcome)
 
     def described(self) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
         """Name as scraped, kind, labels and text of every metric."""

@@ -8,6 +8,8 @@ from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.jobs import Adapter, Job
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 
@@ -67,6 +69,9 @@ class Painter(Protocol):
 
     def decode(self, row: Any) -> "Image":
         """The picture of a row that is done."""
+
+    def latents(self, row: Any) -> "NDArray[np.float32]":
+        """What a row that is done would be decoded from: `[4,h,w]`."""
 
     def synchronise(self) -> None:
         """Wait until everything that was started has finished."""

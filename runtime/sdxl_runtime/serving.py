@@ -24,6 +24,7 @@ from sdxl_runtime.health import Health, State
 from sdxl_runtime.loading import Unbound, load_painter
 from sdxl_runtime.metrics import Metrics
 from sdxl_runtime.protocol import LARGEST_GUIDANCE, LARGEST_STEPS, SCHEDULERS
+from sdxl_runtime.reference import References
 from sdxl_runtime.settings import CompileMode, Settings, SettingsError
 from sdxl_runtime.signing import Signer, owner_of, read_key
 from sdxl_runtime.termination import Reason, classify, finish
@@ -77,17 +78,19 @@ def create_service(settings: Settings) -> Service:
     """The parts of a serving process, put together; nothing runs yet."""
     health = Health(settings.buckets)
     costs: dict[Bucket, Cost] = {}
+    references: References = {}
     batcher = Batcher(settings.queue_limit_seconds, settings.request_timeout_seconds, costs)
     metrics = Metrics(settings.backend)
     engine = Engine(
-        lambda: load_painter(settings, health),
+        lambda: load_painter(settings, health, references),
         batcher,
         health,
         metrics,
         settings.buckets,
         costs,
         settings.default_scheduler,
-        Unbound(settings, health) if settings.compile_mode is not CompileMode.EAGER else None,
+        Unbound(settings, health, references) if settings.compile_mode is not CompileMode.EAGER else None,
+        references,
     )
     signer = Signer(read_key(settings.signing_key_path), owner_of(settings.advertised_host, settings.internal_port))
     return Service(

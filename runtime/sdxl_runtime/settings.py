@@ -34,6 +34,21 @@ class CompileMode(StrEnum):
     AHEAD_OF_TIME = "AheadOfTime"
 
 
+class PictureCheck(StrEnum):
+    """Whether a bucket's picture is compared with its entry's reference before it counts as ready."""
+
+    AUTO = "Auto"
+    DISABLED = "Disabled"
+
+
+class SimulatedDifference(StrEnum):
+    """Which buckets of the backend `Simulated` paint other pictures than their entries were recorded with."""
+
+    NONE = "None"
+    COMPILED = "Compiled"
+    ALL = "All"
+
+
 @dataclass(frozen=True, slots=True)
 class AdapterFile:
     """A LoRA that requests may name: a `.safetensors` file, or a folder with exactly one."""
@@ -99,6 +114,8 @@ class Settings:
     """How long `compile` takes for a bucket with the backend `Simulated`."""
     simulated_fail_after: int = 0
     """After so many evaluations the backend `Simulated` fails for good; 0: never."""
+    simulated_picture_differs: SimulatedDifference = SimulatedDifference.NONE
+    """Which buckets of the backend `Simulated` paint other pictures than was recorded: those with an entry, or all."""
     simulated_chip: str = "Simulated"
     """The chip that the backend `Simulated` claims to be; a simulated card's device plugin sets it."""
     simulated_driver: str = ""
@@ -107,8 +124,12 @@ class Settings:
     """The root of the tune bank."""
     bank_compiled: Path | None = None
     """Where `compile` leaves the digests of what it kept, and `serve` of the same pod finds them: accepted as well."""
+    bank_disputed: tuple[str, ...] = ()
+    """The keys of entries that replicas could not run as they should: `compile` compares their pictures once more."""
     bank_accepted: Path | None = None
     """The file that lists the digests `serve` may load."""
+    picture_check: PictureCheck = PictureCheck.AUTO
+    """Whether a bucket's picture must be its entry's reference before it is ready; Auto: where the entry has one."""
     bank_name: str = ""
     """The SDXLTuneBank in use, named by what is known outside; empty: there is none."""
     bank_spec: str = ""
@@ -181,11 +202,16 @@ class Settings:
             simulated_milliseconds=read.number("SDXL_SIMULATED_MILLISECONDS", 20),
             simulated_compile_seconds=read.number("SDXL_SIMULATED_COMPILE_SECONDS", 1),
             simulated_fail_after=int(read.number("SDXL_SIMULATED_FAIL_AFTER", 0)),
+            simulated_picture_differs=SimulatedDifference(
+                read.choice("SDXL_SIMULATED_PICTURE_DIFFERS", SimulatedDifference, SimulatedDifference.NONE)
+            ),
             simulated_chip=read.text("SDXL_SIMULATED_CHIP", "Simulated"),
             simulated_driver=read.text("SDXL_SIMULATED_DRIVER", ""),
             bank_path=read.path("SDXL_BANK_PATH"),
             bank_accepted=read.path("SDXL_BANK_ACCEPTED"),
+            bank_disputed=tuple(filter(None, read.text("SDXL_BANK_DISPUTED", "").split(","))),
             bank_compiled=read.path("SDXL_BANK_COMPILED"),
+            picture_check=PictureCheck(read.choice("SDXL_PICTURE_CHECK", PictureCheck, PictureCheck.AUTO)),
             bank_name=read.text("SDXL_BANK_NAME", ""),
             bank_spec=read.text("SDXL_BANK_SPEC", ""),
             bank_from=read.text("SDXL_BANK_FROM", ""),

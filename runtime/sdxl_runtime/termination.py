@@ -38,6 +38,7 @@ class Reason(StrEnum):
     ARTIFACT_MISSING = "ArtifactMissing"
     ARTIFACT_INVALID = "ArtifactInvalid"
     SIGNATURE_INVALID = "SignatureInvalid"
+    PICTURE_DIFFERS = "PictureDiffers"
     INVALID_SETTINGS = "InvalidSettings"
     INTERNAL = "Internal"
 

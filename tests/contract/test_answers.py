@@ -4,9 +4,11 @@ import errno
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from sdxl_operator.api.service_status import BucketStatus
 from sdxl_operator.naming import Object, Reason
 from sdxl_operator.status import bank as bank_status
 from sdxl_operator.status import progress as model_progress
@@ -15,7 +17,8 @@ from sdxl_operator.status.pods import RUNTIME_REASONS, ending
 from sdxl_runtime import termination
 from sdxl_runtime.bank.manifest import Manifest, State
 from sdxl_runtime.buckets import Bucket
-from sdxl_runtime.health import Health
+from sdxl_runtime.health import PICTURE_DIFFERS, Health, Outcome, PictureResult
+from sdxl_runtime.metrics import ENTRIES
 from sdxl_runtime.progress import Progress
 
 OWN = {termination.Reason.INVALID_SETTINGS.value, termination.Reason.INTERNAL.value}
@@ -55,6 +58,35 @@ def test_the_table_of_buckets_becomes_rows_of_status() -> None:
     rows = bucket_rows(("128x128b1", "160x96b4"), None, [ready_pod()], {"studio-1": answer}, {})
     assert rows[0] == {"key": "128x128b1", "state": "Ready", "backend": "AheadOfTime", "millisecondsPerStep": 12}
     assert rows[1]["state"] == "Pending"
+
+
+def test_an_entry_that_paints_another_picture_becomes_a_row_that_is_disputed() -> None:
+    health, digest = warmed(), "sha256:1"
+    health.refused(Bucket(128, 128), "Eager", "it differs by 0.5", digest, PICTURE_DIFFERS)
+    difference = {"latentMaximum": 0.5, "psnr": 17.2}
+    health.compared(Bucket(128, 128), PictureResult(Outcome.DIFFERS, "it differs by 0.5", difference, 0.1))
+    answer = json.loads(json.dumps(health.to_json()))
+    bank = {"status": {"entries": [{"key": "128x128b1", "state": "Kept", "digest": digest}]}}
+    (row,) = bucket_rows(("128x128b1",), bank, [ready_pod()], {"studio-1": answer}, {})
+    assert (row["entry"], row["digest"], row["why"]) == ("PictureDiffers", digest, "it differs by 0.5")
+    BucketStatus.model_validate(row)
+    assert bank_status.disputed(bank["status"], [{"buckets": [row]}]) == {"128x128b1": "PictureDiffers"}
+
+
+def test_what_becomes_of_an_entry_has_one_name_on_both_sides() -> None:
+    literal, _ = get_args(BucketStatus.model_fields["entry"].annotation)
+    assert set(get_args(literal)) == set(ENTRIES)
+
+
+def test_a_replica_that_paints_other_pictures_is_understood_from_its_termination_message(tmp_path: Path) -> None:
+    said = termination.Failure(termination.Reason.PICTURE_DIFFERS, "the picture differs by 0.5", "128x128b1")
+    error = {"reason": said.reason, "message": said.message, "bucket": said.bucket}
+    termination.finish(tmp_path / "log", {"error": error})
+    found = ending(ended((tmp_path / "log").read_text(), 1), Reason.CRASHING, "")
+    assert found is not None
+    assert found.reason is Reason.PICTURE_DIFFERS
+    assert "the picture differs by 0.5" in found.message
+    assert "(bucket 128x128b1)" in found.message
 
 
 def test_the_seconds_of_a_start_become_cold_start() -> None:

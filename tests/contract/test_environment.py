@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -13,6 +14,7 @@ from sdxl_operator.api import ProfileSpec, ServiceSpec
 from sdxl_operator.api.profile import Backend as ProfileBackend
 from sdxl_operator.api.server import Scheduler
 from sdxl_operator.api.service import Precision as SpecPrecision
+from sdxl_operator.api.service import Rollout
 from sdxl_operator.api.weights import HUBS, ModelContent
 from sdxl_operator.naming import Object
 from sdxl_operator.plan import bank, bank_import, model, pod, replica
@@ -27,7 +29,7 @@ from sdxl_runtime.bank.explain import outside
 from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.oci.names import parse
 from sdxl_runtime.protocol import SCHEDULERS
-from sdxl_runtime.settings import AdapterFile, Backend, CompileMode, Precision, Settings
+from sdxl_runtime.settings import AdapterFile, Backend, CompileMode, PictureCheck, Precision, Settings
 from sdxl_runtime.sources.repository import Repository
 
 CONTRACT = (Path(__file__).parents[2] / "docs" / "contract.md").read_text()
@@ -54,7 +56,7 @@ def resolved(**change: Object) -> Resolved:
             "buckets": BUCKETS,
             "precision": "BF16",
             "compile": {"mode": "AheadOfTime", "tuning": {"minimumSpeedupPercent": 111}},
-            "rollout": {"drainTimeoutSeconds": 77},
+            "rollout": {"drainTimeoutSeconds": 77, "pictureCheck": "Disabled"},
             "server": {
                 "queueLimitSeconds": 33,
                 "requestTimeoutSeconds": 66,
@@ -169,6 +171,24 @@ def test_a_replica_reads_back_what_the_spec_says() -> None:
     assert (found.default_steps, found.default_guidance_scale, found.default_scheduler) == (21, 4.5, "UniPC")
     assert (found.port, found.internal_port) == (pod.PUBLIC_PORT, pod.INTERNAL_PORT)
     assert (found.recycle_after_requests, found.log_prompts) == (12345, True)
+    assert found.picture_check is PictureCheck.DISABLED
+
+
+def test_pictures_are_compared_where_nothing_is_said() -> None:
+    container = replica.template(resolved(rollout={}), DIGEST)["spec"]["containers"][0]
+    assert settings_of(container).picture_check is PictureCheck.AUTO is Settings().picture_check
+
+
+def test_the_compile_job_reads_which_entries_are_disputed() -> None:
+    service = resolved()
+    demand = replace(Demand.of([service.spec]), disputed=("128x128b1", "160x96b4"))
+    own_model = owned("SDXLModel", service.model.name, service.model.spec)
+    job = bank.compile_job(
+        owned("SDXLTuneBank", str(service.bank_name), service.bank or {}), service.profile, demand, own_model
+    )
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    assert settings_of(container).bank_disputed == ("128x128b1", "160x96b4")
+    assert settings_of(compile_container()).bank_disputed == ()
 
 
 def test_a_replica_reads_back_its_adapters_and_its_refiner() -> None:
@@ -320,6 +340,7 @@ def test_enumerations_are_the_same_on_both_sides() -> None:
     assert {item.value for item in ProfileBackend} == {item.value for item in Backend}
     assert {item.value for item in SpecPrecision} == {item.value for item in Precision}
     assert {item.value for item in Scheduler} == set(SCHEDULERS)
+    assert set(get_args(Rollout.model_fields["picture_check"].annotation)) == {item.value for item in PictureCheck}
     assert {item.value for item in ModelContent} == {item.value for item in type(Settings().model_content)}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from sdxl_operator.naming import BANK, Object
 from sdxl_operator.status.bank import disputed
 from sdxl_operator.status.buckets import disputes
-from tests.operator.world import FakeRuntime, Life, served
+from tests.operator.world import FakeRuntime, Life, served, variables
 
 
 def digest_of(life: Life) -> str:
@@ -53,6 +53,33 @@ async def test_a_complaint_that_verifying_does_not_cure_starts_one_job_and_no_mo
     await life.wait(600)
     assert len(life.world.compiled) == 2
     assert life.reason("BankReady") == "Stale"
+
+
+async def test_an_entry_that_paints_otherwise_is_compared_by_the_job_while_replicas_serve(monkeypatch: Any) -> None:
+    life = await served()
+    complain(life, monkeypatch, "PictureDiffers", digest_of(life))
+    seen: list[str] = []
+
+    def compile(pod: Object) -> Object:
+        seen.append(variables(pod)["SDXL_BANK_DISPUTED"])
+        return life.world._success(pod)
+
+    life.world.outcome["compile"] = compile
+    life.world.identity = "2" * 16  # it is made again
+    life.touch()
+    await life.until(lambda: life.reason("BankReady") == "PictureDiffers", "the condition")
+    assert life.condition("Available")["status"] == "True"
+    await life.until(life.is_ready, "it is made again")
+    assert seen == ["128x128b1"]
+
+
+async def test_of_an_entry_that_is_gone_there_is_nothing_to_compare(monkeypatch: Any) -> None:
+    life = await served()
+    complain(life, monkeypatch, "Missing", digest_of(life))
+    life.touch()
+    await life.until(lambda: len(life.world.compiled) == 2, "it is verified")
+    jobs = [pod for pod in life.cluster.all("Pod") if pod["spec"]["containers"][0]["args"] == ["compile"]]
+    assert [pod for pod in jobs if "SDXL_BANK_DISPUTED" in variables(pod)] == []
 
 
 async def test_what_is_accepted_stays_accepted_until_it_was_made_again(monkeypatch: Any) -> None:

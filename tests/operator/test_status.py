@@ -1,5 +1,6 @@
 """Conditions over time, the order of explanation, tables of buckets: what status says and when it keeps quiet."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -149,6 +150,18 @@ def test_a_bucket_is_shown_as_it_is_served_or_as_far_as_the_bank_has_got() -> No
         {"key": "c", "state": "Compiling"},
         {"key": "d", "state": "Pending"},
     ]
+
+
+def test_buckets_that_were_measured_and_not_kept_are_told_and_nothing_is_missing() -> None:
+    entries = [KEPT, {"key": "b", "state": "Dropped", "why": "it is slower"}]
+    view = replace(a_view(bank=child(Reason.COMPILED, entries=entries)), bucket_keys=("128x128b1", "b"))
+    found = of_service(view, "BankReady")
+    assert (found["status"], found["reason"]) == ("True", "Compiled")
+    assert found["message"].startswith("1 of 2 buckets are served compiled")
+    assert found["message"].endswith("b: it is slower")
+    assert of_service(view)["status"] == "True"
+    own = of_bank(None, previous={"entries": [{"key": "128x128b1", "state": "Dropped", "why": "it is slower"}]})
+    assert one(own, "Ready")["message"].endswith("128x128b1: it is slower")
 
 
 def test_the_cold_start_is_told_by_phase_and_kept_while_nobody_answers() -> None:

@@ -285,6 +285,20 @@ TABLE: list[tuple[str, Callable[[], Object], Reason, tuple[str, ...]]] = [
         ("Insufficient huawei.com/Ascend910", "pod-1", "0 of 1 replicas ready"),
     ),
     (
+        "a replica that paints other pictures than its bank has",
+        lambda: unready(pod(BACK_OFF, last=ended(1, words("PictureDiffers", "differs by 0.5", bucket="8x8b1")))),
+        R.PICTURE_DIFFERS,
+        ("differs by 0.5", "or set spec.rollout.pictureCheck to Disabled", "bucket 8x8b1", "0 of 1 replicas ready"),
+    ),
+    (
+        "an entry with which a replica paints another picture",
+        lambda: of_service(
+            a_view(readiness={"pod-1": {"buckets": [{**DAMAGED, "entry": "PictureDiffers", "why": "by 0.5"}]}})
+        ),
+        R.PICTURE_DIFFERS,
+        ("replica pod-1 runs 128x128b1 eagerly: by 0.5", "compared once more and made again"),
+    ),
+    (
         "a secret that is missing from the environment",
         lambda: unready(waiting("CreateContainerConfigError", 'secret "x" not found')),
         R.SECRET_NOT_FOUND,

@@ -285,6 +285,8 @@ class World:
         """How many pods that ask for an extended resource have room; None: all."""
         self.held: set[str] = set()
         """Images of replicas that run and never become ready."""
+        self.ends: dict[str, Object] = {}
+        """Image of replicas whose container ends before it is ready → the terminated state."""
         self.compiled: list[list[str]] = []
         """The buckets of each compile Job that ran to its end."""
         self.imported: list[list[str]] = []
@@ -399,6 +401,8 @@ class World:
             return
         elif pod["status"]["phase"] == "Pending":
             self._set(pod, "Running", {"running": {"startedAt": self.cluster.clock.text()}})
+        elif (end := self.ends.get(pod["spec"]["containers"][0]["image"])) is not None:
+            self._set(pod, "Running", {"waiting": {"reason": "CrashLoopBackOff"}}, last={"terminated": end})
         elif not _is_ready(pod) and pod["spec"]["containers"][0]["image"] not in self.held:
             self._set(pod, "Running", {"running": {"startedAt": self.cluster.clock.text()}}, ready=True)
 
@@ -473,7 +477,9 @@ class World:
         status = {**pod["status"], "conditions": [{**scheduled, "status": "True"}]}
         self.cluster.put({**pod, "spec": {**pod["spec"], "nodeName": "node"}, "status": status})
 
-    def _set(self, pod: Object, phase: str, state: Object | None, ready: bool = False) -> None:
+    def _set(
+        self, pod: Object, phase: str, state: Object | None, ready: bool = False, last: Object | None = None
+    ) -> None:
         container = pod["spec"]["containers"][0]
         scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": self.cluster.clock.text()}
         before = [item for item in (pod.get("status") or {}).get("conditions", []) if item["type"] == "PodScheduled"]
@@ -487,7 +493,7 @@ class World:
         }
         if state is not None:
             status["containerStatuses"] = [
-                {"name": container["name"], "image": container["image"], "state": state, "lastState": {}}
+                {"name": container["name"], "image": container["image"], "state": state, "lastState": last or {}}
             ]
         self.cluster.put({**pod, "status": status})
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from sdxl_runtime.batcher import Batcher
@@ -47,6 +48,9 @@ class CountingPainter:
 
     def count_tokens(self, text: str) -> int:
         return 2
+
+    def latents(self, row: Row) -> np.ndarray:
+        return np.zeros((4, 8, 8), dtype=np.float32)
 
     def synchronise(self) -> None:
         self.calls.append("synchronise")

@@ -197,6 +197,29 @@ def test_a_dropped_entry_is_never_loaded_and_says_why(tmp_path: Path) -> None:
     assert why(found) == "128x128b1 was dropped: it runs at 90 % of eager's speed"
 
 
+def test_a_bucket_that_was_dropped_is_no_complaint_and_says_why_it_was(tmp_path: Path) -> None:
+    publish(tmp_path, state=State.DROPPED, why="it runs at 90 % of eager's speed")
+    found = accepted_entry(tmp_path, accept(tmp_path, {}), IDENTITY, BUCKET)
+    assert why(found) == "the bank holds no kept entry for 128x128b1: it runs at 90 % of eager's speed"
+    assert isinstance(found, Missing)
+    assert found.reason is None
+
+
+def test_what_is_kept_and_not_accepted_yet_is_missing(tmp_path: Path) -> None:
+    publish(tmp_path)
+    found = accepted_entry(tmp_path, accept(tmp_path, {}), IDENTITY, BUCKET)
+    assert isinstance(found, Missing)
+    assert found.reason is Why.MISSING
+
+
+def test_a_reference_is_part_of_the_manifest_and_one_without_is_written_as_before(tmp_path: Path) -> None:
+    plain = manifest(tmp_path)
+    assert b"reference" not in plain.to_bytes()
+    recorded = manifest(tmp_path, reference={"file": "reference.safetensors", "seed": 1})
+    assert Manifest.from_bytes(recorded.to_bytes()) == recorded
+    assert Manifest.from_bytes(plain.to_bytes()) == plain
+
+
 def test_staging_that_is_not_published_leaves_nothing(tmp_path: Path) -> None:
     bank = Bank(tmp_path, IDENTITY)
     with bank.staging(BUCKET) as folder:

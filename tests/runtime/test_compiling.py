@@ -12,18 +12,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sdxl_runtime import compiling
 from sdxl_runtime.bank import Bank, Entry, State, identity
 from sdxl_runtime.buckets import Bucket
-from sdxl_runtime.compiling.result import Difference, Made, SimulatedMaker, Times, Tolerance
+from sdxl_runtime.compiling.result import Made, SimulatedMaker, Times
 from sdxl_runtime.device.simulated import SimulatedDevice
 from sdxl_runtime.progress import Progress
+from sdxl_runtime.reference import FILE, PICTURES, Difference, Reference, Tolerance, read, record
 from sdxl_runtime.settings import Backend, CompileMode, Settings
 from sdxl_runtime.termination import Failure, Reason
 
 BUCKETS = (Bucket(128, 128, 1), Bucket(160, 96, 1), Bucket(128, 128, 4))
+SAME = Difference(0.0, math.inf)
 MADE = Made(Times(21.0, 20.0), Times(16.0, 15.0), Difference(1e-5, 120), Tolerance(0.01, 60), {"compile": 1.0})
 
 
@@ -47,13 +50,23 @@ class Scripted:
     def __init__(self, made: Made | Exception = MADE) -> None:
         self.made = made
         self.asked: list[str] = []
+        self.compared: list[str] = []
+        self.found: Difference | Exception = SAME
 
     def make(self, bucket: Bucket, folder: Path, progress: Progress) -> Made:
         self.asked.append(bucket.key)
         (folder / "unet.pt2").write_bytes(f"package of {bucket.key}".encode())
         if isinstance(self.made, Exception):
             raise self.made
-        return self.made
+        latents = np.zeros((bucket.batch, 4, 2, 2), dtype=np.float32)
+        return replace(self.made, reference=record(folder, PICTURES, latents))
+
+    def compare(self, bucket: Bucket, folder: Path, reference: Reference) -> Difference:
+        assert reference.latents.shape == (bucket.batch, 4, 2, 2)
+        self.compared.append(bucket.key)
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
 
 
 @pytest.fixture
@@ -152,6 +165,58 @@ def test_what_changes_the_picture_is_dropped_however_fast_it_is(
     json.loads((entry(settings).folder / "manifest.json").read_text(), parse_constant=pytest.fail)
 
 
+def test_what_is_kept_has_a_reference_that_its_digest_covers(settings: Settings, scripted: Scripted) -> None:
+    compiling.main(settings)
+    kept = entry(settings, BUCKETS[2])
+    assert kept.manifest.reference["prompts"] == list(PICTURES.prompts)
+    assert kept.manifest.reference["file"] in kept.manifest.files
+    assert read(kept.folder, kept.manifest.reference, kept.manifest.tolerance).tolerance == Tolerance(0.01, 60)
+    (kept.folder / FILE).write_bytes(b"damaged")
+    assert not isinstance(bank(settings).entry(BUCKETS[2]), Entry)
+
+
+def test_what_is_dropped_has_none(settings: Settings, scripted: Scripted) -> None:
+    scripted.made = replace(MADE, compiled=Times(25.0, 25.0))
+    compiling.main(settings)
+    assert entry(settings).manifest.reference == {}
+
+
+def test_a_disputed_entry_that_is_right_here_stays_as_it_is(settings: Settings, scripted: Scripted) -> None:
+    compiling.main(settings)
+    before = entry(settings).digest
+    scripted.asked.clear()
+    compiling.main(replace(settings, bank_disputed=("128x128b1",)))
+    assert scripted.compared == ["128x128b1"]
+    assert scripted.asked == []
+    assert entry(settings).digest == before
+
+
+@pytest.mark.parametrize("found", [Difference(0.5, 20), RuntimeError("an instruction that this processor lacks")])
+def test_a_disputed_entry_that_is_wrong_here_too_is_made_again(
+    settings: Settings, scripted: Scripted, found: Difference | Exception
+) -> None:
+    compiling.main(settings)
+    scripted.asked.clear()
+    scripted.found, scripted.made = found, replace(MADE, compiled=Times(13.0, 12.0))
+    assert compiling.main(replace(settings, bank_disputed=("128x128b1",))) == 0
+    assert scripted.asked == ["128x128b1"]
+    assert entry(settings).manifest.measured["compiledMilliseconds"] == 12.0
+
+
+def test_an_entry_without_a_reference_stays_valid_and_cannot_be_compared(
+    settings: Settings, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def recording_none(bucket: Bucket, folder: Path, progress: Progress) -> Made:
+        return MADE
+
+    monkeypatch.setattr(scripted, "make", recording_none)
+    compiling.main(settings)
+    assert entry(settings).manifest.reference == {}
+    monkeypatch.setattr(scripted, "make", lambda *arguments: pytest.fail("it was made again"))
+    assert compiling.main(replace(settings, bank_disputed=("128x128b1",))) == 0
+    assert scripted.compared == []
+
+
 def test_a_dropped_bucket_is_not_tried_again(settings: Settings, scripted: Scripted) -> None:
     scripted.made = replace(MADE, difference=Difference(1, 1))
     compiling.main(settings)
@@ -239,7 +304,7 @@ def test_the_simulated_maker_says_that_it_is_simulated(settings: Settings) -> No
     assert compiling.main(settings) == 0
     manifest = entry(settings).manifest
     assert manifest.created_by["backend"] == "Simulated"
-    assert manifest.files == {}
+    assert list(manifest.files) == [FILE]
     assert manifest.state is State.KEPT
 
 

@@ -19,6 +19,7 @@ from sdxl_runtime.compiling import fill
 from sdxl_runtime.compiling.result import Made, SimulatedMaker
 from sdxl_runtime.device import open_device
 from sdxl_runtime.progress import Progress
+from sdxl_runtime.reference import FILE as REFERENCE
 from sdxl_runtime.settings import Backend, CompileMode, Settings
 
 BUCKETS = (Bucket(64, 64), Bucket(96, 64, 2), Bucket(64, 96))
@@ -110,7 +111,7 @@ def assert_nothing_is_half(settings: Settings) -> None:
         if isinstance(found, Missing):
             assert found.reason is Why.MISSING, found
         else:
-            assert set(found.manifest.files) == set(FILES)
+            assert set(found.manifest.files) == {*FILES, REFERENCE}
 
 
 def test_a_job_killed_before_any_of_its_file_operations_is_resumed_and_nothing_half_is_read(

@@ -94,12 +94,35 @@ def graph(entry: Entry, pipeline: "Pipeline", device: "CPUDevice") -> Callable[.
 def test_the_job_keeps_the_bucket_with_what_it_measured(entry: Entry) -> None:
     manifest = entry.manifest
     assert manifest.state is State.KEPT
-    assert list(manifest.files) == ["unet.pt2"]
+    assert list(manifest.files) == ["reference.safetensors", "unet.pt2"]
     assert manifest.measured["eagerMilliseconds"] > 0
     assert manifest.measured["compiledMilliseconds"] > 0
     assert manifest.difference["latentMaximum"] < 1e-2
     assert manifest.difference["psnr"] > 60
     assert {"load", "warm", "export", "compile", "measure", "compare"} == set(manifest.seconds)
+
+
+def test_a_server_with_the_entry_paints_its_reference_and_without_it_too(settings: Settings, entry: Entry) -> None:
+    from sdxl_runtime import loading, warmup
+    from sdxl_runtime.health import Health, Outcome
+    from sdxl_runtime.reference import References
+
+    assert settings.bank_path is not None
+    known: References = {}
+    serving = replace(settings, bank_accepted=settings.bank_path / "accepted.json")
+    painter = loading.load_painter(serving, Health(serving.buckets), known)
+    for _ in range(2):
+        found = warmup.compare(painter, BUCKET, known[BUCKET])
+        assert found.outcome is Outcome.PASSED, found
+        painter.release(BUCKET)
+
+
+def test_the_job_finds_the_entry_right_when_it_is_disputed(settings: Settings, done: dict[str, Any]) -> None:
+    from sdxl_runtime import compiling
+
+    disputed = replace(settings, bank_disputed=(BUCKET.key,))
+    assert compiling.main(disputed) == 0
+    assert json.loads(settings.termination_log.read_text())["entries"] == done["entries"]
 
 
 def test_the_package_holds_no_weights(entry: Entry, pipeline: "Pipeline") -> None:

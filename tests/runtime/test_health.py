@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sdxl_runtime.buckets import Bucket
-from sdxl_runtime.health import Health, State
+from sdxl_runtime.health import Health, Outcome, PictureResult, State
 
 BUCKET, OTHER = Bucket(128, 128), Bucket(96, 160, 4)
 
@@ -76,3 +76,19 @@ def test_a_failure_stays_and_keeps_its_first_message(health: Health) -> None:
     health.drain()
     health.loaded("")
     assert (health.state, health.to_json()["message"]) == (State.FAILED, "the first")
+
+
+def test_what_came_of_the_picture_check_is_shown_with_its_share_of_the_warm_up(health: Health) -> None:
+    health.loaded("")
+    passed = PictureResult(Outcome.PASSED, "", {"latentMaximum": 1e-5, "psnr": 120.0}, 0.25)
+    health.compared(BUCKET, passed)
+    health.compared(OTHER, PictureResult(Outcome.SKIPPED, "its entry has no reference"))
+    health.ready()
+    body = json.loads(json.dumps(health.to_json()))
+    assert [bucket["picture"] for bucket in body["buckets"]] == [
+        {"outcome": "Passed", "latentMaximum": 1e-5, "psnr": 120.0, "seconds": 0.25},
+        {"outcome": "Skipped", "why": "its entry has no reference"},
+    ]
+    assert body["seconds"] == {"load": 1.5, "check": 0.25, "warm": 3.25}
+    health.compared(OTHER, PictureResult(Outcome.DIFFERS, "by 0.5", {"latentMaximum": 0.5, "psnr": 12.0}, 0.5))
+    assert health.seconds["check"] == 0.25, "what comes later is no part of the start"

@@ -1,7 +1,7 @@
 """What a process serves each bucket with: what the bank holds, or eagerly and why. The bank itself is in test_bank."""
 
 import base64
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,21 @@ from sdxl_runtime import loading
 from sdxl_runtime.app import create_public_app
 from sdxl_runtime.bank import Missing
 from sdxl_runtime.buckets import Bucket
-from sdxl_runtime.health import Health, State
+from sdxl_runtime.health import Health, Outcome, State
+from sdxl_runtime.reference import PICTURES, NoReference, References, record
 from sdxl_runtime.serving import create_service
-from sdxl_runtime.settings import Backend, CompileMode, Settings
+from sdxl_runtime.settings import Backend, CompileMode, PictureCheck, Settings
 from sdxl_runtime.termination import Failure, Reason
 
 ONE, TWO = Bucket(32, 48), Bucket(32, 48, 2)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """As much of a manifest as loading reads."""
+
+    reference: dict[str, Any] = field(default_factory=dict)
+    tolerance: dict[str, Any] = field(default_factory=lambda: {"latentMaximum": 0.01, "psnr": 60})
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,7 @@ class Kept:
 
     folder: Path
     digest: str = "sha256:0"
+    manifest: Recorded = Recorded()
 
 
 @pytest.fixture
@@ -82,6 +92,70 @@ def test_an_entry_that_cannot_be_loaded_is_served_eagerly_and_says_why(
     for backend, why in table(health).values():
         assert backend == "Eager"
         assert why.startswith("the entry of the bank cannot be loaded: ")
+
+
+@pytest.mark.torch
+def test_what_an_entry_has_painted_is_painted_again_and_other_weights_are_noticed(
+    compiled: Settings, cpu: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A reference that eager made, and `load` gives eager: the same weights pass, others do not, with or without."""
+    from sdxl_runtime import warmup
+
+    settings = replace(compiled, buckets=(TWO,))
+    first: Any = loading.load_painter(replace(settings, compile_mode=CompileMode.EAGER), Health((TWO,)))
+    recorded = record(tmp_path, PICTURES, first.denoise(cpu.eager(first.unet), TWO, PICTURES.jobs(TWO)).numpy())
+    monkeypatch.setattr(loading, "accepted_entry", lambda *arguments: Kept(tmp_path, manifest=Recorded(recorded)))
+    monkeypatch.setattr(cpu, "load", lambda unet, bucket, folder: cpu.eager(unet), raising=False)
+    known: References = {}
+    painter: Any = loading.load_painter(settings, Health((TWO,)), known)
+    assert warmup.compare(painter, TWO, known[TWO]).outcome is Outcome.PASSED
+    weight = painter.unet.get_parameter("conv_out.bias").data
+    weight += 0.5
+    for _ in range(2):
+        found = warmup.compare(painter, TWO, known[TWO])
+        assert found.outcome is Outcome.DIFFERS
+        assert found.difference["latentMaximum"] > 0.01
+        painter.release(TWO)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("changes", "reference", "why"),
+    [
+        ({"picture_check": PictureCheck.DISABLED}, {"file": "x"}, "SDXL_PICTURE_CHECK is Disabled"),
+        ({}, {}, "its entry has no reference"),
+    ],
+)
+def test_what_is_not_to_be_compared_or_cannot_is_told(
+    compiled: Settings,
+    cpu: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    changes: dict[str, Any],
+    reference: dict[str, Any],
+    why: str,
+) -> None:
+    monkeypatch.setattr(loading, "accepted_entry", lambda *arguments: Kept(tmp_path, manifest=Recorded(reference)))
+    monkeypatch.setattr(cpu, "load", lambda unet, bucket, folder: cpu.eager(unet), raising=False)
+    known: References = {}
+    loading.load_painter(replace(compiled, **changes), Health(compiled.buckets), known)
+    for found in known.values():
+        assert isinstance(found, NoReference)
+        assert why in found.why
+
+
+@pytest.mark.torch
+def test_an_entry_whose_reference_cannot_be_read_is_not_loaded(
+    compiled: Settings, cpu: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = Recorded({"file": "reference.safetensors", "prompts": ["a"]})
+    monkeypatch.setattr(loading, "accepted_entry", lambda *arguments: Kept(tmp_path, manifest=broken))
+    monkeypatch.setattr(cpu, "load", lambda *arguments: pytest.fail("it was loaded"), raising=False)
+    health = Health(compiled.buckets)
+    loading.load_painter(compiled, health)
+    for backend, why in table(health).values():
+        assert backend == "Eager"
+        assert "the entry of the bank cannot be loaded: the reference's members cannot be read" in why
 
 
 @pytest.mark.torch

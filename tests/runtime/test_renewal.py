@@ -15,10 +15,11 @@ from sdxl_runtime.bank import Entry, identity
 from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.compiling import fill
 from sdxl_runtime.device import open_device
-from sdxl_runtime.health import LOADED, Health
+from sdxl_runtime.health import LOADED, Health, State
 from sdxl_runtime.loading import Unbound, load_painter
 from sdxl_runtime.progress import Progress
-from sdxl_runtime.settings import Backend, CompileMode, Settings
+from sdxl_runtime.serving import create_service
+from sdxl_runtime.settings import Backend, CompileMode, Settings, SimulatedDifference
 from tests.runtime.counting import ONE, CountingPainter, a_job, running
 
 BUCKET = Bucket(64, 64)
@@ -200,6 +201,23 @@ def test_an_entry_that_is_whole_and_does_not_run_is_not_tried_again(settings: Se
     load_painter(settings, health)
     health.refused(BUCKET, "Eager", "no such instruction", digest)
     assert Unbound(settings, health).look() == []
+
+
+def test_an_entry_that_paints_wrong_and_is_taken_up_later_ends_nothing(settings: Settings) -> None:
+    settings = replace(settings, simulated_milliseconds=0, simulated_picture_differs=SimulatedDifference.ALL)
+    service = create_service(settings)
+    service.engine.start()
+    try:
+        assert service.engine.settled.wait(10)
+        assert service.health.row(BUCKET).entry == "Missing"
+        digest = accept(settings)
+        wait_for(lambda: service.health.row(BUCKET).entry == "PictureDiffers")
+        assert service.health.row(BUCKET).digest == digest
+        assert service.health.state is State.READY
+        assert service.batcher.submit(a_job("x", buckets=(BUCKET,), steps=1)).result.result(5)
+    finally:
+        service.batcher.stop()
+        assert service.engine.join(10)
 
 
 def test_an_entry_of_another_driver_is_stale(settings: Settings) -> None:

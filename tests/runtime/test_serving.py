@@ -20,6 +20,11 @@ import openai
 import pytest
 from PIL import Image
 
+from sdxl_runtime.buckets import Bucket
+from sdxl_runtime.compiling import fill
+from sdxl_runtime.progress import Progress
+from sdxl_runtime.settings import Backend, CompileMode, Settings
+
 BUCKETS = [{"width": 128, "height": 128}, {"width": 96, "height": 160, "batch": 2}]
 
 
@@ -259,6 +264,69 @@ def test_a_process_whose_device_is_lost_leaves_the_reason_and_exits_1(tmp_path: 
         assert server.process.wait(20) == 1
     error = json.loads((tmp_path / "termination-log").read_text())["error"]
     assert "SDXL_SIMULATED_FAIL_AFTER" in error["message"]
+
+
+@pytest.fixture
+def banked(tmp_path: Path) -> dict[str, str]:
+    """The environment of a process whose bank is filled and accepted."""
+    buckets = tuple(Bucket.from_json(item) for item in BUCKETS)
+    settings = Settings(
+        backend=Backend.SIMULATED,
+        buckets=buckets,
+        compile_mode=CompileMode.AHEAD_OF_TIME,
+        bank_path=tmp_path / "bank",
+        simulated_compile_seconds=0,
+    )
+    made = fill(settings, Progress())
+    digests = {entry["bucket"]: entry["digest"] for entry in made["entries"]}
+    (tmp_path / "accepted.json").write_text(json.dumps({"identity": made["identity"], "digests": digests}))
+    return {
+        "SDXL_COMPILE_MODE": "AheadOfTime",
+        "SDXL_BANK_PATH": str(tmp_path / "bank"),
+        "SDXL_BANK_ACCEPTED": str(tmp_path / "accepted.json"),
+        "SDXL_SIMULATED_MILLISECONDS": "1",
+    }
+
+
+def pictures(server: Server) -> list[tuple[str, str]]:
+    rows = server.readyz().json()["buckets"]
+    return [(row["entry"], row["picture"]["outcome"]) for row in rows]
+
+
+def test_a_process_compares_its_pictures_with_the_banks_before_it_is_ready(
+    tmp_path: Path, banked: dict[str, str]
+) -> None:
+    with ready(tmp_path, **banked) as server:
+        assert pictures(server) == [("Loaded", "Passed")] * 2
+        assert server.readyz().json()["seconds"]["check"] > 0
+        metrics = httpx.get(f"{server.internal}/metrics").text
+        assert 'sdxl_picture_check{bucket="128x128b1",outcome="Passed"} 1.0' in metrics
+
+
+def test_a_process_that_paints_other_pictures_leaves_the_reason_and_exits_1(
+    tmp_path: Path, banked: dict[str, str]
+) -> None:
+    with serving(tmp_path, **banked, SDXL_SIMULATED_PICTURE_DIFFERS="All") as server:
+        assert server.process.wait(20) == 1
+    error = json.loads((tmp_path / "termination-log").read_text())["error"]
+    assert (error["reason"], error["bucket"]) == ("PictureDiffers", "128x128b1")
+    assert "by 0.5 (PSNR" in error["message"]
+
+
+def test_a_process_whose_entries_alone_paint_other_pictures_serves_without_them(
+    tmp_path: Path, banked: dict[str, str]
+) -> None:
+    with ready(tmp_path, **banked, SDXL_SIMULATED_PICTURE_DIFFERS="Compiled") as server:
+        assert pictures(server) == [("PictureDiffers", "Differs")] * 2
+        assert server.paint(num_inference_steps=1).status_code == 200
+
+
+def test_a_process_that_is_told_not_to_compare_serves_whatever_it_paints(
+    tmp_path: Path, banked: dict[str, str]
+) -> None:
+    environment = {**banked, "SDXL_SIMULATED_PICTURE_DIFFERS": "All", "SDXL_PICTURE_CHECK": "Disabled"}
+    with ready(tmp_path, **environment) as server:
+        assert pictures(server) == [("Loaded", "Skipped")] * 2
 
 
 def test_a_process_is_recycled_after_its_number_of_requests(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """The simulated device: its time, its pictures, and that it says what it is."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -7,7 +10,7 @@ from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.device import open_device
 from sdxl_runtime.device.simulated import SimulatedPainter
 from sdxl_runtime.jobs import Job, Start
-from sdxl_runtime.settings import Backend, Precision, Settings
+from sdxl_runtime.settings import Backend, Precision, Settings, SimulatedDifference
 
 BUCKET = Bucket(96, 160, 4)
 
@@ -67,3 +70,42 @@ def test_the_device_says_what_it_is_and_refuses_what_needs_tensors() -> None:
     for refusal in refusals:
         with pytest.raises(RuntimeError, match="the simulated device"):
             refusal()
+
+
+def painted(differs: SimulatedDifference, with_entry: bool, seed: int = 1) -> np.ndarray:
+    painter = SimulatedPainter(0, differs=differs)
+    if with_entry:
+        painter.bind(BUCKET, Path("/bank"))
+    row = painter.encode(Job("x", None, (BUCKET,), 1, seed, 1, 5.0, "Euler"), BUCKET, [0])[0]
+    return painter.latents(row)
+
+
+def test_latents_depend_on_prompt_and_seed_alone_and_are_of_usual_size() -> None:
+    plain = painted(SimulatedDifference.NONE, with_entry=False)
+    assert plain.shape == (4, 20, 12)
+    assert plain.dtype == np.float32
+    assert 0.9 < plain.std() < 1.1
+    np.testing.assert_array_equal(plain, painted(SimulatedDifference.NONE, with_entry=True))
+    assert not np.array_equal(plain, painted(SimulatedDifference.NONE, with_entry=False, seed=2))
+
+
+@pytest.mark.parametrize(
+    ("differs", "with_entry", "without"),
+    [(SimulatedDifference.COMPILED, True, False), (SimulatedDifference.ALL, True, True)],
+)
+def test_pictures_differ_where_the_settings_say_so(
+    differs: SimulatedDifference, with_entry: bool, without: bool
+) -> None:
+    right = painted(SimulatedDifference.NONE, with_entry=False)
+    assert (not np.array_equal(painted(differs, with_entry=True), right)) == with_entry
+    assert (not np.array_equal(painted(differs, with_entry=False), right)) == without
+
+
+def test_an_entry_that_is_let_go_of_paints_right_again() -> None:
+    painter = SimulatedPainter(0, differs=SimulatedDifference.COMPILED)
+    row = painter.encode(Job("x", None, (BUCKET,), 1, 1, 1, 5.0, "Euler"), BUCKET, [0])[0]
+    right = painter.latents(row)
+    painter.bind(BUCKET, Path("/bank"))
+    assert not np.array_equal(painter.latents(row), right)
+    painter.release(BUCKET)
+    np.testing.assert_array_equal(painter.latents(row), right)

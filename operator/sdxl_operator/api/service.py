@@ -136,6 +136,8 @@ class Rollout(Part):
     """How long accepted work may take before a replica is ended."""
     progress_deadline_seconds: Annotated[int, Field(ge=30, le=604800)] = 3600
     """From this long without progress on, a rollout counts as stalled."""
+    picture_check: Literal["Auto", "Disabled"] = "Auto"
+    """Auto lets a replica count as ready only if each bucket paints the picture that the bank recorded, if it did."""
 
 
 class ServicePort(Part):

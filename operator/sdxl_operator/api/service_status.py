@@ -36,7 +36,7 @@ class BucketStatus(Part):
     """What runs it: AheadOfTime, Eager or Simulated."""
     why: str | None = None
     """Why it is not served compiled, or why it failed."""
-    entry: Literal["Loaded", "Missing", "Stale", "Corrupt"] | None = None
+    entry: Literal["Loaded", "Missing", "Stale", "Corrupt", "PictureDiffers"] | None = None
     """What became of the bank's entry in the replicas; one that could not load it tells for all."""
     digest: str | None = None
     """The entry that this is said of."""

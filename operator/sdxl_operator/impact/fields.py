@@ -105,6 +105,7 @@ SERVICE_FIELDS: Mapping[str, Cost] = {
     "rollout.maxUnavailable": PDB_TOO,
     "rollout.drainTimeoutSeconds": Cost(RESTART, "it is the pods' grace period"),
     "rollout.progressDeadlineSeconds": DEPLOYMENT,
+    "rollout.pictureCheck": Cost(RESTART, "what a replica compares before it counts as ready"),
     **_alike(
         POD,
         (

@@ -74,6 +74,7 @@ class Reason(StrEnum):
     MISSING = "Missing"
     STALE = "Stale"
     CORRUPT = "Corrupt"
+    PICTURE_DIFFERS = "PictureDiffers"
     NOT_NEEDED = "NotNeeded"
     LOADING = "Loading"
     CRASHING = "Crashing"
@@ -144,6 +145,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.MISSING: "Declared buckets have no entry that replicas can find, and run uncompiled; the message says why.",
     Reason.STALE: "The bank was made for another chip, driver or version, and is not loaded; the message says which.",
     Reason.CORRUPT: "An entry of the bank is damaged; replicas run the bucket uncompiled, and it is made again.",
+    Reason.PICTURE_DIFFERS: "A replica paints other pictures than its bank recorded; the message has the figures.",
     Reason.NOT_NEEDED: "spec.compile.mode is Eager: nothing is compiled.",
     Reason.LOADING: "Replicas load the model and run every bucket once.",
     Reason.CRASHING: "A replica's container keeps ending; the message is its last word.",

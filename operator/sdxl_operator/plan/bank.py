@@ -51,6 +51,8 @@ class Demand:
     pull_secrets: tuple[str, ...] = ()
     again: str = ""
     """Names what replicas could not take: another complaint is another Job, the same one is not."""
+    disputed: tuple[str, ...] = ()
+    """The keys of entries that replicas found whole and could not run as they should."""
     import_resources: Object = field(default_factory=dict)
     """What an import gets: those of a compile Job only where a user says them."""
 
@@ -87,6 +89,8 @@ def compile_job(bank: Mapping[str, Any], profile: ProfileSpec, demand: Demand, m
         ]
     )
     container = compile_container(name, spec, profile, demand.buckets, model["status"]["digest"])
+    if demand.disputed:
+        container["env"] = [*container["env"], *environment({"SDXL_BANK_DISPUTED": ",".join(demand.disputed)})]
     container |= {"ports": PORTS[1:], "resources": demand.resources, "volumeMounts": mounts}
     pod = on_accelerator(pod_spec(container, volumes, "Never"), profile, spec["acceleratorCount"])
     if demand.pull_secrets:

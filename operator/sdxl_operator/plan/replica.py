@@ -123,6 +123,7 @@ def _settings(service: Resolved, model_digest: str) -> dict[str, object]:
         "SDXL_DEFAULT_STEPS": spec.server.defaults.num_inference_steps,
         "SDXL_DEFAULT_GUIDANCE_SCALE": spec.server.defaults.guidance_scale,
         "SDXL_DEFAULT_SCHEDULER": spec.server.defaults.scheduler.value,
+        "SDXL_PICTURE_CHECK": spec.rollout.picture_check,
         "SDXL_PORT": PUBLIC_PORT,
         "SDXL_INTERNAL_PORT": INTERNAL_PORT,
         "SDXL_SIGNING_KEY_PATH": f"{mounts.SIGNING_PATH}/{signing.KEY_FILE}",

@@ -19,6 +19,9 @@ NOT_IN_PODS = (
 )
 """Fields further down that change no pod."""
 
+ROLLOUT_IN_PODS = ("pictureCheck",)
+"""Fields of spec.rollout that change a pod, beside the drain timeout, which is always said."""
+
 ONLY_WHERE_PODS_COMPILE = ("placement", "resources")
 """Fields of spec.compile that change a pod only where replicas compile before they serve."""
 
@@ -113,7 +116,8 @@ class Resolved:
         content: Object = self.spec.model_dump(by_alias=True, mode="json", exclude_none=True, exclude_defaults=True)
         for field in LIVE_FIELDS:
             content.pop(field, None)
-        content["rollout"] = {"drainTimeoutSeconds": self.spec.rollout.drain_timeout_seconds}
+        kept = {name: value for name, value in content.get("rollout", {}).items() if name in ROLLOUT_IN_PODS}
+        content["rollout"] = {"drainTimeoutSeconds": self.spec.rollout.drain_timeout_seconds, **kept}
         for part, field in NOT_IN_PODS:
             content.get(part, {}).pop(field, None)
         if self.spec.compile.placement is not Placement.INIT_CONTAINER:

@@ -54,7 +54,8 @@ async def reconcile_bank(bank: Object, context: Context) -> Requeue | None:
     demand = Demand.of([user.asks(known) for user in users])
     if again:
         digests = {e["key"]: e.get("digest") for e in bank["status"]["entries"] if e["key"] in again}
-        demand = replace(demand, again=naming.digest([again, digests]))
+        doubted = tuple(sorted(key for key, reason in again.items() if reason in bank_status.DOUBTED))
+        demand = replace(demand, again=naming.digest([again, digests]), disputed=doubted)
     standing, progress, placed = await _fill(bank, demand, users, context)
     bank = bank_status.without_other_identity(bank, standing)
     status = bank_status.build(bank, standing, progress, demand.keys, usage, claim, now, again)

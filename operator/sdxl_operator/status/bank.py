@@ -1,6 +1,7 @@
 """The status of an SDXLTuneBank."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +26,9 @@ IMPORT_WORDS = Words(
     memory_field=WORDS.memory_field,
     deadline_field=WORDS.deadline_field,
 )
+
+DOUBTED = (Reason.CORRUPT, Reason.PICTURE_DIFFERS)
+"""What replicas say of an entry that may be whole and wrong: the Job compares its picture once more."""
 
 PRESENT = ("Kept", "Dropped")
 FINISHED = (*PRESENT, "Missing")
@@ -56,6 +60,17 @@ def shortcoming(status: Mapping[str, Any], keys: Collection[str]) -> Finding | N
     names, why = ", ".join(sorted(entry["key"] for entry in lacks)), lacks[0].get("why") or "the artefact lacks them"
     text = f"{names}: {why}; served uncompiled. Export a bank that has them, or leave out tuneBank.from to compile"
     return Finding(False, Reason.MISSING, text, stalled=True)
+
+
+def served_uncompiled(status: Mapping[str, Any], keys: Collection[str]) -> str:
+    """Which of these buckets were measured and not kept, and why; empty where all were kept."""
+    entries = [entry for entry in status.get("entries") or [] if entry["key"] in keys]
+    lost = [entry for entry in entries if entry["state"] == "Dropped"]
+    if not lost:
+        return ""
+    kept = sum(entry["state"] == "Kept" for entry in entries)
+    why = "; ".join(f"{entry['key']}: {entry.get('why') or 'it was dropped'}" for entry in lost)
+    return f"{kept} of {len(entries)} buckets are served compiled, the others uncompiled, as measured: {why}"
 
 
 def entries_from(result: Mapping[str, Any]) -> list[Object]:
@@ -158,7 +173,7 @@ def _finding(
     own = words(bank)
     if not missing:
         good = Finding(True, Reason.IMPORTED if own is IMPORT_WORDS else Reason.COMPILED)
-        return shortcoming(status, wanted) or good
+        return shortcoming(status, wanted) or replace(good, message=served_uncompiled(status, wanted))
     if standing is None:
         return Finding(False, own.at_work, f"{', '.join(missing)} to be done")
     if standing.result is not None:

@@ -19,6 +19,9 @@ from sdxl_operator.status.pods import (
 RESTARTS = 3
 """A container that ended so often, and not well, is not waited for until its budget is over."""
 
+FINAL = (Reason.PICTURE_DIFFERS,)
+"""What a container ended with that it would end with again: it is not waited for at all."""
+
 
 def why_failed(pods: Iterable[Object], revision: str, budget_seconds: int, memory_field: str, now: datetime) -> str:
     """Why no pod of a revision will become ready; empty while one may, or has.
@@ -43,6 +46,8 @@ def _why(pod: Mapping[str, Any], budget_seconds: int, memory_field: str, now: da
     restarts = max(
         (int(item.get("restartCount", 0)) for item in (*init_statuses(pod), *container_statuses(pod))), default=0
     )
+    if end is not None and end.exit_code != 0 and end.reason in FINAL:
+        return f"pod {name} ended: {end.message}"
     if end is not None and end.exit_code != 0 and restarts >= RESTARTS:
         return f"pod {name} ended {restarts} times: {end.message}"
     began = _could_start(pod)

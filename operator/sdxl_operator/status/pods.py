@@ -12,6 +12,7 @@ from sdxl_operator.status.conditions import Finding, parse_time
 PULL_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
 START_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreCreateHookError"}
 OUT_OF_MEMORY_EXIT_CODE = 137
+PICTURE_FIELD = "spec.rollout.pictureCheck"
 
 RUNTIME_REASONS = {
     "VolumeFull": Reason.VOLUME_FULL,
@@ -28,6 +29,7 @@ RUNTIME_REASONS = {
     "ArtifactMissing": Reason.ARTIFACT_MISSING,
     "ArtifactInvalid": Reason.ARTIFACT_INVALID,
     "SignatureInvalid": Reason.SIGNATURE_INVALID,
+    "PictureDiffers": Reason.PICTURE_DIFFERS,
 }
 """The runtime's own reasons, docs/contract.md; any other keeps the caller's reason."""
 
@@ -207,6 +209,8 @@ def _ending(pod: Mapping[str, Any], terminated: Mapping[str, Any], failed: Reaso
         reason, message = Reason.OUT_OF_MEMORY, "the container was killed for memory"
     if reason is Reason.OUT_OF_MEMORY:
         message = f"{message}; its limit is {_memory_limit(pod)}: raise {memory_field}"
+    if reason is Reason.PICTURE_DIFFERS:
+        message = f"{message}; restore what the bank was made with, or set {PICTURE_FIELD} to Disabled"
     where = f" (bucket {error['bucket']})" if error.get("bucket") else ""
     text = f"{message}{where}" if message else f"exit code {exit_code}"
     return Ending(reason, text, exit_code, str(terminated.get("finishedAt") or ""), result)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sdxl_operator.api.service import ServiceSpec
 from sdxl_operator.naming import REVISION_LABEL, Condition, Object, Reason
-from sdxl_operator.status.bank import IMPORT_WORDS, finished_keys, shortcoming, words
+from sdxl_operator.status.bank import IMPORT_WORDS, finished_keys, served_uncompiled, shortcoming, words
 from sdxl_operator.status.buckets import bucket_rows, cold_start, disputes
 from sdxl_operator.status.conditions import Finding, conditions, first_failing
 from sdxl_operator.status.pods import Observed, condition_of, ending, is_ready, is_running, waiting
@@ -171,7 +171,8 @@ def _bank(view: View) -> Finding:
     status = (view.bank or {}).get("status") or {}
     if view.bank is not None and set(view.bucket_keys) <= finished_keys(status):
         good = Finding(True, Reason.IMPORTED if words(view.bank) is IMPORT_WORDS else Reason.COMPILED)
-        return shortcoming(status, view.bucket_keys) or _disputed(view) or good
+        dropped = served_uncompiled(status, view.bucket_keys)
+        return shortcoming(status, view.bucket_keys) or _disputed(view) or replace(good, message=dropped)
     if view.compiles_in_pods and view.wanted == 0:
         return Finding(True, Reason.NOT_NEEDED, "replicas compile before they serve, and none is asked for")
     child = of_child(view.bank, Finding(False, Reason.WAITING_FOR_BANK))
@@ -185,7 +186,8 @@ def _disputed(view: View) -> Finding | None:
         return None
     first = found[0]
     more = f" ({len(found) - 1} more)" if len(found) > 1 else ""
-    text = f"replica {first.pod} runs {first.key} eagerly: {first.why}{more}; the bank is verified and made again"
+    cure = "compared once more" if first.reason == Reason.PICTURE_DIFFERS else "verified"
+    text = f"replica {first.pod} runs {first.key} eagerly: {first.why}{more}; the bank is {cure} and made again"
     return Finding(False, Reason(first.reason), text)
 
 

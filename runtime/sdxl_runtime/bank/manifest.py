@@ -45,10 +45,14 @@ class Manifest:
     """What was asked for: `latentMaximum`, `psnr`, `minimumSpeedupPercent`."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     created_by: Mapping[str, str] = field(default_factory=dict)
+    reference: Mapping[str, Any] = field(default_factory=dict)
+    """What its pictures must be: `file` in the entry, and how they were painted; empty in one without (dropped, or made
+    by a runtime that recorded none)."""
 
     def to_bytes(self) -> bytes:
         """The file's exact bytes."""
         why = {"why": self.why} if self.why else {}
+        reference = {"reference": dict(self.reference)} if self.reference else {}
         return (
             json.dumps(
                 {
@@ -63,6 +67,7 @@ class Manifest:
                     "difference": dict(self.difference),
                     "tolerance": dict(self.tolerance),
                     "seconds": dict(self.seconds),
+                    **reference,
                     "createdBy": dict(self.created_by),
                 },
                 indent=1,
@@ -95,6 +100,7 @@ class Manifest:
                 tolerance=item.get("tolerance", {}),
                 seconds=item.get("seconds", {}),
                 created_by=item.get("createdBy", {}),
+                reference=item.get("reference", {}),
             )
         except ManifestError:
             raise

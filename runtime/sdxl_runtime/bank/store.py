@@ -41,7 +41,7 @@ class Missing:
 
     why: str
     reason: Why | None = Why.MISSING
-    """None where nobody asked for an entry."""
+    """None where nobody asked for an entry, or where it is right that there is none."""
     digest: str = ""
     """The one that was accepted; empty where none was."""
 
@@ -167,11 +167,19 @@ def accepted_entry(
         why = f"the bank was made for identity {name}, this is {identity}{_explain(root / name, fields)}"
         return Missing(why, Why.STALE, digest)
     if not digest:
-        return Missing(f"the bank holds no kept entry for {bucket.key}")
+        return _not_accepted(root / identity / bucket.key)
     entry = verified(root / identity / bucket.key)
     if isinstance(entry, Missing):
         return replace(entry, digest=digest)
     return _as_accepted(entry, identity, bucket, digest)
+
+
+def _not_accepted(folder: Path) -> Missing:
+    """Why no entry of a bucket was accepted, in the manifest's words where it was dropped: that is no complaint."""
+    entry = recorded(folder)
+    if isinstance(entry, Entry) and entry.manifest.state is State.DROPPED:
+        return Missing(f"the bank holds no kept entry for {folder.name}: {entry.manifest.why}", None)
+    return Missing(f"the bank holds no kept entry for {folder.name}")
 
 
 def _as_accepted(entry: Entry, identity: str, bucket: Bucket, digest: str) -> Entry | Missing:

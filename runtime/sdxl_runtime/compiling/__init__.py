@@ -16,8 +16,9 @@ from sdxl_runtime.compiling.result import Maker, SimulatedMaker
 from sdxl_runtime.compiling.writer import Writer
 from sdxl_runtime.device import Device, open_device
 from sdxl_runtime.progress import Progress, served
+from sdxl_runtime.reference import read
 from sdxl_runtime.settings import Backend, CompileMode, Settings, SettingsError
-from sdxl_runtime.termination import classify, run
+from sdxl_runtime.termination import Failure, classify, run
 
 log = logging.getLogger(__name__)
 
@@ -83,8 +84,11 @@ def _settle(writer: Writer, maker: Maker, bucket: Bucket, index: int) -> Entry:
     writer.progress.stage("Verifying")
     present = writer.bank.entry(bucket)
     if isinstance(present, Entry) and writer.still_right(present.manifest):
-        log.info("%s is already in the bank: %s", bucket.key, present.manifest.state)
-        return present
+        wrong = _wrong(writer, maker, bucket, present)
+        if not wrong:
+            log.info("%s is already in the bank: %s", bucket.key, present.manifest.state)
+            return present
+        log.warning("made again: %s: %s", bucket.key, wrong)
     if isinstance(present, Missing) and present.reason is Why.CORRUPT:
         log.warning("made again: %s", present.why)
     try:
@@ -92,6 +96,22 @@ def _settle(writer: Writer, maker: Maker, bucket: Bucket, index: int) -> Entry:
             return writer.publish(folder, bucket, maker.make(bucket, folder, writer.progress))
     except Exception as error:
         raise classify(error, bucket.key) from error
+
+
+def _wrong(writer: Writer, maker: Maker, bucket: Bucket, entry: Entry) -> str:
+    """Why an entry that replicas dispute, whole as it is, does not do here either; empty where it does."""
+    recorded = entry.manifest.reference
+    if bucket.key not in writer.settings.bank_disputed or not recorded:
+        return ""
+    writer.progress.stage("Comparing")
+    try:
+        reference = read(entry.folder, recorded, entry.manifest.tolerance)
+        found = maker.compare(bucket, entry.folder, reference)
+    except Failure:
+        raise
+    except Exception as error:  # a package can fail in any way
+        return f"it does not run: {error}"
+    return f"its picture differs by {found}" if found.exceeds(reference.tolerance) else ""
 
 
 def _real_maker(settings: Settings, device: Device) -> Maker:

@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 import torch
 
 from sdxl_runtime.buckets import Bucket
-from sdxl_runtime.compiling.measure import SEED, TOLERANCES, comparisons, difference, interleaved
+from sdxl_runtime.compiling.measure import COMPARED, TOLERANCES, interleaved
 from sdxl_runtime.compiling.result import Made
-from sdxl_runtime.device import Device
+from sdxl_runtime.device import Device, Graph
 from sdxl_runtime.pipeline import Pipeline
 from sdxl_runtime.pipeline.loading import load
 from sdxl_runtime.progress import Progress
+from sdxl_runtime.reference import PICTURES, Difference, Latents, PictureSet, Reference, difference, record
 from sdxl_runtime.settings import Settings
 from sdxl_runtime.termination import Failure, Reason
 
@@ -27,12 +28,15 @@ class RealMaker:
         self._pipeline: Pipeline | None = None
 
     def make(self, bucket: Bucket, folder: Path, progress: Progress) -> Made:
-        """Eager warm-up → compile → measure both in turns → compare the latents of a fixed seed and prompt set."""
+        """Eager warm-up → compile → measure both in turns → compare the latents of a fixed seed and prompt set.
+
+        What eager painted in few steps stays as the entry's reference: what is kept has painted it too.
+        """
         clock = _Clock(progress)
         clock.enter("Loading")
         pipeline = self._load()
         _check_size(bucket, pipeline.size_multiple)
-        inputs = pipeline.unet_inputs(bucket, SEED)
+        inputs = pipeline.unet_inputs(bucket, PICTURES.seed)
         eager = self.device.eager(_as_diffusers_loads_it(pipeline.unet))
         clock.enter("WarmingUp")
         eager(*inputs)
@@ -43,14 +47,31 @@ class RealMaker:
         clock.enter("Measuring")
         times = interleaved((eager, compiled), inputs, self.device.synchronise)
         clock.enter("Comparing")
-        latents = [pipeline.denoise(graph, bucket, comparisons(bucket)) for graph in (eager, compiled)]
+        found = difference(*(_painted(pipeline, graph, bucket, COMPARED) for graph in (eager, compiled)))
+        reference = _painted(pipeline, eager, bucket, PICTURES)
+        found = found.worst(difference(reference, _painted(pipeline, compiled, bucket, PICTURES)))
         tolerance = TOLERANCES[str(pipeline.dtype).removeprefix("torch.")]
-        return Made(times[0], times[1], difference(*latents), tolerance, clock.seconds())
+        recorded = record(folder, PICTURES, reference)
+        return Made(times[0], times[1], found, tolerance, clock.seconds(), reference=recorded)
+
+    def compare(self, bucket: Bucket, folder: Path, reference: Reference) -> Difference:
+        """Paint the recorded jobs with the entry and eagerly, and compare both with what was recorded."""
+        pipeline = self._load()
+        eager = self.device.eager(_as_diffusers_loads_it(pipeline.unet))
+        compiled = self.device.load(pipeline.unet, bucket, folder)
+        painted = (_painted(pipeline, graph, bucket, reference.pictures) for graph in (eager, compiled))
+        without, with_entry = (difference(reference.latents, latents) for latents in painted)
+        return with_entry.worst(without)
 
     def _load(self) -> Pipeline:
         if self._pipeline is None:
             self._pipeline = load(self.settings, self.device)
         return self._pipeline
+
+
+def _painted(pipeline: Pipeline, graph: Graph, bucket: Bucket, pictures: PictureSet) -> Latents:
+    latents: Latents = pipeline.denoise(graph, bucket, pictures.jobs(bucket)).cpu().numpy()
+    return latents
 
 
 def _as_diffusers_loads_it(unet: Any) -> Any:

@@ -6,10 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
 
 from sdxl_runtime.buckets import Bucket
+from sdxl_runtime.device import simulated
 from sdxl_runtime.progress import Progress
+from sdxl_runtime.reference import (
+    PICTURES,
+    Difference,
+    Latents,
+    PictureSet,
+    Reference,
+    Tolerance,
+    difference,
+    record,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,33 +39,6 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True)
-class Tolerance:
-    """How far latents may be from eager's: maximum absolute difference (they have deviation about 1), PSNR in dB."""
-
-    latent_maximum: float
-    psnr: float
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """`latent_maximum`: largest absolute difference; `psnr`: dB, infinite where all is equal."""
-
-    latent_maximum: float
-    psnr: float
-
-    def exceeds(self, tolerance: Tolerance) -> bool:
-        """Whether the picture counts as changed; a value that is not a number does."""
-        return not (self.latent_maximum <= tolerance.latent_maximum and self.psnr >= tolerance.psnr)
-
-    def to_json(self) -> dict[str, float]:
-        """For the manifest; JSON has no infinity, so equal latents have a PSNR of 999."""
-        return {
-            "latentMaximum": rounded(self.latent_maximum),
-            "psnr": 999 if self.psnr == math.inf else rounded(self.psnr),
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class Made:
     """A compiled bucket, measured: its files lie in the staging folder."""
 
@@ -63,6 +49,8 @@ class Made:
     seconds: Mapping[str, float] = field(default_factory=dict)
     """By phase: `export`, `compile`, `measure`, `compare`."""
     created_by: Mapping[str, str] = field(default_factory=dict)
+    reference: Mapping[str, Any] = field(default_factory=dict)
+    """The manifest's member of that name; its file lies in the folder too."""
 
     @property
     def speedup_percent(self) -> float:
@@ -76,6 +64,9 @@ class Maker(Protocol):
     def make(self, bucket: Bucket, folder: Path, progress: Progress) -> Made:
         """Leave the entry's files in `folder`; `progress` is told each stage."""
 
+    def compare(self, bucket: Bucket, folder: Path, reference: Reference) -> Difference:
+        """How far a published entry's pictures are from its reference here, with the entry or without: the worse."""
+
 
 class SimulatedMaker:
     """Compiles nothing: takes the stated time and states a speed-up that nobody measured."""
@@ -84,7 +75,7 @@ class SimulatedMaker:
         self.seconds = seconds
 
     def make(self, bucket: Bucket, folder: Path, progress: Progress) -> Made:
-        """No files; the manifest says that it is simulated."""
+        """No file but the reference; the manifest says that it is simulated."""
         progress.stage("Compiling")
         time.sleep(self.seconds)
         eager, compiled = 20.0 * bucket.batch, 15.0 * bucket.batch
@@ -95,9 +86,13 @@ class SimulatedMaker:
             Tolerance(0.0, 0.0),
             {"compile": self.seconds},
             {"backend": "Simulated"},
+            record(folder, PICTURES, _painted(bucket, PICTURES)),
         )
 
+    def compare(self, bucket: Bucket, folder: Path, reference: Reference) -> Difference:
+        """With what the simulated device paints for the recorded jobs."""
+        return difference(reference.latents, _painted(bucket, reference.pictures))
 
-def rounded(value: float) -> float:
-    """Four significant digits: what was measured, without false precision."""
-    return float(f"{value:.4g}") if math.isfinite(value) else 1e9
+
+def _painted(bucket: Bucket, pictures: PictureSet) -> Latents:
+    return np.stack([simulated.latents(job.prompt, job.seed, bucket) for job in pictures.jobs(bucket)])

@@ -8,9 +8,10 @@ from typing import Any
 from sdxl_runtime import __version__
 from sdxl_runtime.bank import Bank, Entry, Manifest, State, file_records
 from sdxl_runtime.buckets import Bucket
-from sdxl_runtime.compiling.result import Made, rounded
+from sdxl_runtime.compiling.result import Made
 from sdxl_runtime.lock import Held
 from sdxl_runtime.progress import Progress
+from sdxl_runtime.reference import rounded
 from sdxl_runtime.settings import Settings
 from sdxl_runtime.termination import Failure, Reason
 
@@ -49,9 +50,9 @@ class Writer:
 
     def _why_dropped(self, made: Made) -> str:
         if made.difference.exceeds(made.tolerance):
-            found, allowed = made.difference.to_json(), made.tolerance
+            allowed = made.tolerance
             return (
-                f"the latents differ from eager's by {found['latentMaximum']} (PSNR {found['psnr']} dB); "
+                f"the latents differ from eager's by {made.difference}; "
                 f"allowed are {allowed.latent_maximum} and {allowed.psnr} dB"
             )
         minimum = self.settings.minimum_speedup_percent
@@ -83,4 +84,5 @@ class Writer:
             },
             seconds={name: rounded(value) for name, value in made.seconds.items()},
             created_by={"runtime": __version__, **made.created_by},
+            reference={} if why else made.reference,
         )

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from sdxl_runtime import __version__
 from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.jobs import Adapter, Job
-from sdxl_runtime.settings import Backend, Precision, Settings
+from sdxl_runtime.settings import Backend, Precision, Settings, SimulatedDifference
 
 if TYPE_CHECKING:
     import torch
@@ -101,11 +103,19 @@ class SimulatedPainter:
     refines = False
     plain = Backend.SIMULATED.value
 
-    def __init__(self, milliseconds: float, sleep: Callable[[float], None] = time.sleep, fail_after: int = 0) -> None:
+    def __init__(
+        self,
+        milliseconds: float,
+        sleep: Callable[[float], None] = time.sleep,
+        fail_after: int = 0,
+        differs: SimulatedDifference = SimulatedDifference.NONE,
+    ) -> None:
         self.milliseconds = milliseconds
         self._sleep = sleep
         self._fail_after = fail_after
+        self._differs = differs
         self._evaluations = 0
+        self._bound: set[Bucket] = set()
 
     def count_tokens(self, text: str) -> int:
         """About what CLIP's tokenizer counts: a start, an end, and a token per word."""
@@ -119,11 +129,13 @@ class SimulatedPainter:
         return 0
 
     def bind(self, bucket: Bucket, folder: Path) -> str:
-        """An entry holds nothing."""
+        """An entry holds nothing to run."""
+        self._bound.add(bucket)
         return self.plain
 
     def release(self, bucket: Bucket) -> None:
-        """An entry held nothing."""
+        """An entry held nothing to run."""
+        self._bound.discard(bucket)
 
     def use(self, adapters: tuple[Adapter, ...]) -> None:
         """There are no adapters."""
@@ -163,6 +175,24 @@ class SimulatedPainter:
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=_colour(digest[3:6]))
         draw.text((4, 4), "Simulated", fill="white", stroke_width=1, stroke_fill="black")
         return image
+
+    def latents(self, row: SimulatedRow) -> NDArray[np.float32]:
+        """Those of its prompt and seed, `OFF` away where the settings say that its bucket's pictures differ."""
+        found = latents(row.job.prompt, row.seed, row.bucket)
+        with_entry = self._differs is SimulatedDifference.COMPILED and row.bucket in self._bound
+        return found + OFF if with_entry or self._differs is SimulatedDifference.ALL else found
+
+
+OFF = np.float32(0.5)
+"""How far simulated latents are from the recorded ones where they are to differ."""
+
+
+def latents(prompt: str, seed: int, bucket: Bucket) -> NDArray[np.float32]:
+    """Latents that only depend on prompt and seed: `[4,h,w]`, an eighth of the bucket's size, deviation about 1."""
+    shape = (4, bucket.height // 8, bucket.width // 8)
+    drawn = hashlib.shake_256(f"{prompt}\0{seed}".encode()).digest(shape[0] * shape[1] * shape[2])
+    values = np.frombuffer(drawn, np.uint8).astype(np.float32)
+    return ((values - 127.5) / 74).reshape(shape)
 
 
 def _colour(values: bytes) -> tuple[int, int, int]:

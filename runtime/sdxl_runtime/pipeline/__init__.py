@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
+from numpy.typing import NDArray
 from PIL import Image
 
 from sdxl_runtime.buckets import Bucket
@@ -190,6 +192,11 @@ class Pipeline:
     def decode(self, row: Row) -> Image.Image:
         """The picture of a row that is done."""
         return self.vae.decode(row.sampler.latents)
+
+    def latents(self, row: Row) -> NDArray[np.float32]:
+        """What a row that is done would be decoded from: `[4,h,w]`."""
+        found: NDArray[np.float32] = row.sampler.latents[0].float().cpu().numpy()
+        return found
 
     def denoise(self, graph: Graph, bucket: Bucket, jobs: Sequence[Job]) -> torch.Tensor:
         """The final latents `[B,4,h,w]` fp32 of B jobs of one picture and equal steps, with one graph."""
