@@ -44,7 +44,13 @@ class Manifest:
     tolerance: Mapping[str, Any] = field(default_factory=dict)
     """What was asked for: `latentMaximum`, `psnr`, `minimumSpeedupPercent`."""
     seconds: Mapping[str, float] = field(default_factory=dict)
+    """What making it took, by phase: `load`, `warm`, `export`, `compile`, `measure`, `compare`."""
     created_by: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def making_seconds(self) -> float:
+        """What this bucket took; the model is loaded once for all that a Job makes, so that does not count. 0: unknown."""
+        return sum(spent for phase, spent in self.seconds.items() if phase != "load")
 
     def to_bytes(self) -> bytes:
         """The file's exact bytes."""
@@ -106,7 +112,7 @@ class Manifest:
         return digest_of(self.to_bytes())
 
     def summary(self, digest: str) -> dict[str, Any]:
-        """The entry's line in the termination message; milliseconds rounded to integers."""
+        """The entry's line in the termination message; milliseconds and seconds rounded to integers."""
         milliseconds = {
             name: round(self.measured.get(name, 0)) for name in ("eagerMilliseconds", "compiledMilliseconds")
         }
@@ -116,6 +122,7 @@ class Manifest:
             "digest": digest,
             **milliseconds,
             "speedupPercent": round(self.measured.get("speedupPercent", 0)),
+            "seconds": max(round(self.making_seconds), 1) if self.making_seconds > 0 else 0,
             "why": self.why,
         }
 
