@@ -92,6 +92,7 @@ def a_bank(name: str, **seconds: int) -> Object:
 
 
 KNOWN = a_bank("known", **{"128x128b1": 40, "512x512b1": 600})
+OWN = a_bank("own", **{"128x128b1": 60})
 NEW: Object = {"metadata": {"name": "new"}, "spec": {}}
 
 
@@ -100,7 +101,7 @@ NEW: Object = {"metadata": {"name": "new"}, "spec": {}}
     [
         (["128x128b1"], [KNOWN], "about 40s, measured before: 128x128b1 of bank known"),
         (["128x128b1"], [NEW, KNOWN], "about 40s, measured before: 128x128b1 of bank known"),
-        (["128x128b1"], [a_bank("own", **{"128x128b1": 60}), KNOWN], "about 1m, measured before: 128x128b1 of bank own"),
+        (["128x128b1"], [OWN, KNOWN], "about 1m, measured before: 128x128b1 of bank own"),
         (["128x128b2"], [KNOWN], "about 1m20s, by pixels and batch from 128x128b1 of bank known"),
         (
             ["512x512b1", "128x128b2"],

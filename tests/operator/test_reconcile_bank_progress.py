@@ -32,7 +32,8 @@ async def test_status_of_bank_and_service_tell_bucket_stage_and_what_is_left() -
     assert (found["stage"], found["bucket"], found["index"], found["total"]) == ("Compiling", "128x128b1", 1, 1)
     assert (found["etaSeconds"], found["summary"]) == (95, "1/1 compiling, 95 s left")
     await life.wait(6)
-    assert life.condition("BankReady")["message"].startswith("Compiling: bucket 1 of 1, 128x128b1, 30 s so far, about 95 s")
+    text = "Compiling: bucket 1 of 1, 128x128b1, 30 s so far, about 95 s left, by 64x64b1 of this bank"
+    assert life.condition("BankReady")["message"] == text
 
 
 async def test_it_is_written_every_half_minute_at_most_and_at_each_stage() -> None:

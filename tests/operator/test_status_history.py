@@ -30,7 +30,8 @@ def test_dropped_buckets_took_time_too_and_pending_ones_took_none() -> None:
 
 
 def test_a_bucket_takes_as_long_as_in_the_first_bank_that_made_it() -> None:
-    found = estimate(["64x64b1"], [a_bank("a", {"128x128b1": 8}), a_bank("b", {"64x64b1": 3}), a_bank("c", {"64x64b1": 5})])
+    banks = [a_bank("a", {"128x128b1": 8}), a_bank("b", {"64x64b1": 3}), a_bank("c", {"64x64b1": 5})]
+    found = estimate(["64x64b1"], banks)
     assert found is not None
     assert (found.seconds, found.measured, found.similar) == (3, (Source("b", "64x64b1"),), ())
 

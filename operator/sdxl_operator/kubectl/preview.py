@@ -16,7 +16,7 @@ from sdxl_operator.status.model import is_present
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is there now: the service's status, and the models and banks by their names, also banks of other services."""
+    """What is there now: the service's status, and models and banks by name, also those of other services."""
 
     status: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, Object] = field(default_factory=dict)

@@ -89,7 +89,7 @@ def merged(
 ) -> list[Object]:
     """Entries by key: what was measured last, and Pending or Compiling for what is wanted and not there."""
     entries = {entry["key"]: entry for entry in previous if entry["state"] in FINISHED}
-    # a long report leaves out what an entry measured; the same digest is the same manifest, which did not measure anew
+    # a long report leaves out what an entry measured; the same digest is the same manifest and measurement
     before = {(entry["key"], entry.get("digest")): entry for entry in previous if entry.get("digest")}
     for entry in new:
         same = before.get((entry["key"], entry.get("digest")), {})

@@ -49,7 +49,7 @@ class Manifest:
 
     @property
     def making_seconds(self) -> float:
-        """What this bucket took; the model is loaded once for all that a Job makes, so that does not count. 0: unknown."""
+        """What this bucket took, without loading the model: a Job does that once for all it makes. 0: unknown."""
         return sum(spent for phase, spent in self.seconds.items() if phase != "load")
 
     def to_bytes(self) -> bytes:
