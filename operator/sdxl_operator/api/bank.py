@@ -111,13 +111,13 @@ class BankProgress(Part):
     """Which one of them that is, from 1."""
     total: int | None = None
     """How many there are, those included that are there already."""
-    seconds: int = 0
+    seconds: int
     """Since the Job began, rounded."""
     eta_seconds: int | None = None
     """How long it will still take, rounded; absent where no bucket was measured that would tell."""
     eta_from: Annotated[str, Field(max_length=1024)] | None = None
     """The measured buckets that this is reckoned from: as long again, others by pixels and batch in proportion."""
-    summary: str = ""
+    summary: str
     """All of it in short, e.g. `2/4 compiling, 3 min left`."""
     time: Time
     """Since when this is so."""
