@@ -118,7 +118,6 @@ class Unbound:
         self._health = health
         self._references: References = {} if references is None else references
         self._seen: dict[Bucket, object] = {}
-        self._identity: tuple[str, Mapping[str, str]] | None = None
 
     def look(self) -> list[tuple[Bucket, Entry]]:
         """What was accepted, or made whole again, since the last look; files are read only where something changed."""
@@ -129,18 +128,15 @@ class Unbound:
         self._references[bucket] = bind(painter, bucket, entry, self._health, self._settings.picture_check)
 
     def _look_at(self, bucket: Bucket) -> tuple[Bucket, Entry] | None:
-        row, root = self._health.row(bucket), self._settings.bank_path
+        row, root, name = self._health.row(bucket), self._settings.bank_path, self._health.identity
         accepted = _stamp(self._settings.bank_accepted)
-        if row.entry == LOADED or root is None or accepted is None:
+        if row.entry == LOADED or root is None or accepted is None or not name:  # without a name it is still loading
             return None
-        if self._identity is None:
-            self._identity = identity(self._settings, open_device(self._settings))
-        name, fields = self._identity
         seen = accepted, _stamp(manifest_path(root, name, bucket))
         if seen == self._seen.get(bucket):
             return None
         self._seen[bucket] = seen
-        entry = _entry(self._settings, name, bucket, fields)
+        entry = _entry(self._settings, name, bucket)
         return (bucket, entry) if isinstance(entry, Entry) and entry.digest != row.refused else None
 
 
@@ -152,7 +148,9 @@ def _stamp(path: Path | None) -> object:
         return None
 
 
-def _entry(settings: Settings, name: str, bucket: Bucket, fields: Mapping[str, str]) -> Entry | Missing:
+def _entry(
+    settings: Settings, name: str, bucket: Bucket, fields: Mapping[str, str] | None = None
+) -> Entry | Missing:
     if settings.compile_mode is CompileMode.EAGER:
         return Missing("the compile mode is Eager", None)
     if settings.bank_compiled is not None:

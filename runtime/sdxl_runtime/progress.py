@@ -20,6 +20,20 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Outlook:
+    """The buckets that are still to be made, and how long that should take by what was measured before."""
+
+    left: tuple[str, ...] = ()
+    """Their keys, in the order of work; the present one is the first where it has to be made."""
+    present_seconds: float = 0.0
+    """What the present bucket should take from its begin on."""
+    following_seconds: float = 0.0
+    """What the ones after it should take."""
+    measured: tuple[str, ...] = ()
+    """The buckets whose seconds this is reckoned from; none: nothing was measured yet, and no time is known."""
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """One answer of `/progress`: the stage, bucket `index` (from 1) of `total`, bytes done of `total_bytes`."""
 
@@ -30,6 +44,9 @@ class State:
     bytes: int = 0
     total_bytes: int = 0
     """What the present transfer comes to; 0: there is none, or it is not known."""
+    began: float = 0.0
+    """When the present bucket did, by the clock of `Progress`."""
+    outlook: Outlook = Outlook()
 
 
 class Progress:
@@ -56,13 +73,29 @@ class Progress:
 
     @property
     def eta_seconds(self) -> int | None:
-        """How long the present transfer still takes at its speed; None where that is not known."""
+        """How long it still takes: all buckets by what was measured, else the present transfer at its speed.
+
+        None where neither is known. A bucket that takes longer than it should adds nothing.
+        """
         speed, state = self.bytes_per_second, self.state
+        if state.outlook.measured:
+            return round(max(state.outlook.present_seconds - self.bucket_seconds, 0) + state.outlook.following_seconds)
         return round(max(state.total_bytes - state.bytes, 0) / speed) if speed and state.total_bytes else None
 
-    def begin(self, bucket: str, index: int, total: int) -> None:
+    @property
+    def bucket_seconds(self) -> float:
+        """Seconds since the work on the present bucket started; 0 before the first one."""
+        return self._clock() - self.state.began if self.state.bucket else 0.0
+
+    def begin(self, bucket: str, index: int, total: int, outlook: Outlook | None = None) -> None:
         """The work on one bucket starts."""
-        self.state = replace(self.state, bucket=bucket, index=index, total=total)
+        self.state = replace(
+            self.state, bucket=bucket, index=index, total=total, began=self._clock(), outlook=outlook or Outlook()
+        )
+
+    def expect(self, outlook: Outlook) -> None:
+        """The present bucket turned out to be more work, or less, than it seemed when it began."""
+        self.state = replace(self.state, outlook=outlook)
 
     def stage(self, stage: str) -> None:
         """The next stage starts, e.g. `Exporting`; it is logged with the seconds so far and what is left."""
@@ -100,8 +133,10 @@ class Progress:
         return f"{text}, {size(speed)}/s" + ("" if left is None else f", about {left} s left")
 
     def to_json(self) -> dict[str, object]:
-        """The body of `/progress`; what is left is absent where it is not known."""
+        """The body of `/progress`; what is not known is absent, and so are buckets where there are none to make."""
         state, left = self.state, self.eta_seconds
+        outlook = state.outlook
+        to_make = {"bucketSeconds": round(self.bucket_seconds, 1), "left": list(outlook.left)} if outlook.left else {}
         return {
             "stage": state.stage,
             "bucket": state.bucket,
@@ -111,14 +146,14 @@ class Progress:
             "totalBytes": state.total_bytes,
             "bytesPerSecond": self.bytes_per_second,
             "seconds": round(self.seconds, 1),
+            **to_make,
             **({} if left is None else {"etaSeconds": left}),
+            **({"etaFrom": list(outlook.measured)} if outlook.measured else {}),
         }
 
     def _left(self) -> str:
-        done = self.state.index - 1
-        if done < 1:
-            return ""
-        return f", about {self.seconds / done * (self.state.total - done):.0f} s left"
+        left = self.eta_seconds
+        return "" if left is None else f", about {left} s left"
 
 
 def size(count: float) -> str:

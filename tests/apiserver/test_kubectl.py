@@ -90,7 +90,7 @@ async def test_a_plan_is_what_an_apply_would_make_and_nothing_is_made(
     assert "buckets[256x128b1] added" in text
     assert "server.env[A] removed" in text, "what the file leaves out, an apply takes away"
     assert "replicas: 1 → 3" in text
-    assert "not measured" in text
+    assert "unknown: no bucket was measured on this accelerator yet" in text
     assert apiserver.kubectl("get", "sdxl", "studio", "-n", namespace, "-o", "json") == before
 
 

@@ -11,12 +11,14 @@ import pytest
 from sdxl_operator.api.service_status import BucketStatus
 from sdxl_operator.naming import Object, Reason
 from sdxl_operator.status import bank as bank_status
+from sdxl_operator.status import bank_progress, history
 from sdxl_operator.status import progress as model_progress
 from sdxl_operator.status.buckets import bucket_rows, cold_start
 from sdxl_operator.status.pods import RUNTIME_REASONS, ending
 from sdxl_runtime import termination
 from sdxl_runtime.bank.manifest import Manifest, State
 from sdxl_runtime.buckets import Bucket
+from sdxl_runtime.compiling.history import History
 from sdxl_runtime.health import PICTURE_DIFFERS, Health, Outcome, PictureResult
 from sdxl_runtime.metrics import ENTRIES
 from sdxl_runtime.progress import Progress
@@ -134,6 +136,7 @@ def test_the_result_of_compile_becomes_entries(tmp_path: Path) -> None:
         Bucket(128, 128),
         State.KEPT,
         measured={"eagerMilliseconds": 20.4, "compiledMilliseconds": 15.2, "speedupPercent": 134.2},
+        seconds={"load": 9.0, "compile": 30.2, "measure": 10.1},
     )
     dropped = Manifest("0123456789abcdef", {}, Bucket(160, 96, 4), State.DROPPED, why="too slow")
     result = {"identity": "0123456789abcdef", "entries": [item.summary(item.digest()) for item in (kept, dropped)]}
@@ -145,7 +148,9 @@ def test_the_result_of_compile_becomes_entries(tmp_path: Path) -> None:
     assert entries["128x128b1"]["state"] == "Kept"
     assert entries["128x128b1"]["speedupPercent"] == 134
     assert (entries["128x128b1"]["eagerMilliseconds"], entries["128x128b1"]["compiledMilliseconds"]) == (20, 15)
+    assert entries["128x128b1"]["seconds"] == 40
     assert entries["160x96b4"]["why"] == "too slow"
+    assert "seconds" not in entries["160x96b4"], "its manifest does not tell"
 
 
 def test_the_longest_result_still_fits_into_a_termination_message(tmp_path: Path) -> None:
@@ -179,4 +184,30 @@ def test_progress_becomes_a_sentence() -> None:
     progress.begin("128x128b1", 2, 3)
     progress.stage("Compiling")
     answer = json.loads(json.dumps(progress.to_json()))
-    assert bank_status.progress_message(answer) == "Compiling: bucket 2 of 3, 128x128b1"
+    found = bank_progress.sample({"metadata": {"name": "b"}}, answer, [], datetime(2026, 1, 1, tzinfo=UTC))
+    assert bank_progress.message(found) == "Compiling: bucket 2 of 3, 128x128b1"
+
+
+def test_what_compile_says_is_left_becomes_numbers_of_status() -> None:
+    times = [0.0]
+    progress = Progress(clock=lambda: times[-1])
+    outlook = History({Bucket(128, 128): 40.0}).outlook(Bucket(256, 128), [Bucket(256, 128), Bucket(128, 128, 4)])
+    progress.begin("256x128b1", 2, 3, outlook)
+    progress.stage("Compiling")
+    times.append(20.0)
+    answer = json.loads(json.dumps(progress.to_json()))
+    found = bank_progress.sample({"metadata": {"name": "b"}}, answer, [], datetime(2026, 1, 1, tzinfo=UTC))
+    assert found is not None
+    assert (found["index"], found["total"], found["seconds"], found["etaSeconds"]) == (2, 3, 20, 220)
+    assert (found["etaFrom"], found["summary"]) == ("128x128b1 of this bank", "2/3 compiling, 4 min left")
+
+
+def test_runtime_and_operator_reckon_alike() -> None:
+    took = {Bucket(128, 128): 40.0, Bucket(512, 512): 300.0, Bucket(128, 128, 4): 90.0}
+    entries = [{"key": bucket.key, "state": "Kept", "seconds": seconds} for bucket, seconds in took.items()]
+    bank = {"metadata": {"name": "b"}, "spec": {}, "status": {"entries": entries}}
+    for bucket in (*took, Bucket(192, 128), Bucket(1024, 1024, 2), Bucket(256, 128, 1, 154)):
+        theirs, ours = History(took).outlook(bucket, [bucket]), history.estimate([bucket.key], [bank])
+        assert ours is not None
+        assert ours.seconds == theirs.present_seconds
+        assert tuple(source.key for source in (*ours.measured, *ours.similar)) == theirs.measured

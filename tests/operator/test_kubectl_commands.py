@@ -14,7 +14,7 @@ from sdxl_operator.kubectl.arguments import parser
 from sdxl_operator.kubectl.commands import FIELD_MANAGER, Session
 from sdxl_operator.kubectl.errors import CommandError
 from sdxl_operator.kubectl.text import Style
-from sdxl_operator.naming import API_VERSION, PAUSED_ANNOTATION, PROFILE, SERVICE, Object, Ref
+from sdxl_operator.naming import API_VERSION, BANK, PAUSED_ANNOTATION, PROFILE, SERVICE, Object, Ref
 from tests.operator.builders import NAMESPACE, merged, service_spec
 from tests.operator.world import FakeCluster, Life, served
 
@@ -94,7 +94,7 @@ async def test_a_plan_says_what_an_edit_costs_and_changes_nothing(shell: Shell) 
     assert text.splitlines()[0] == "team/studio: Recompile"
     assert "buckets[160x128b1] added" in text
     assert f"Compiles   1 of 2 buckets into {bank}: 160x128b1" in text
-    assert f"about 2s: bank {bank} took 2s for 1" in text
+    assert f"about 50s, by pixels and batch from 128x128b1 of bank {bank}" in text
     assert "Fetches    nothing: all files are there" in text
     assert "2 replicas, 1 at a time, each old one stopped before a new one starts" in text
     assert "about 12s: the latest start of one took 6s, and up to 7m for each to finish its work" in text
@@ -104,13 +104,42 @@ async def test_a_plan_says_what_an_edit_costs_and_changes_nothing(shell: Shell) 
 async def test_what_was_never_measured_is_called_so(shell: Shell) -> None:
     cluster = shell.life.cluster
     bank = cluster.named("SDXLTuneBank")
-    cluster.put({**bank, "status": {name: value for name, value in bank["status"].items() if name != "compileSeconds"}})
+    entries = [{**entry, "seconds": None} for entry in bank["status"]["entries"]]
+    cluster.put({**bank, "status": {**bank["status"], "entries": entries}})
     service = cluster.named(SERVICE)
     cluster.put({**service, "status": {**service["status"], "coldStart": {"compileSeconds": 3}}})
     text = await shell.plan(merged(TWO, {"model": {"adapters": [{"name": "pixel", "source": "demo://pixel"}]}}))
     assert text.splitlines()[0] == "team/studio: Refetch"
     assert "Fetches    the adapter pixel from demo://pixel into demo-pixel-" in text
-    assert text.count("not measured") == 3
+    assert text.count("unknown: it was never measured") == 2
+    assert "unknown: no bucket was measured on this accelerator yet" in text
+
+
+async def test_what_another_bank_on_the_same_accelerator_measured_tells_what_a_new_one_takes(shell: Shell) -> None:
+    bank = shell.life.service()["status"]["bank"]
+    text = await shell.plan({"buckets": [{"width": 128, "height": 128}], "precision": "FP16"}, name="novel")
+    assert f"about 40s, measured before: 128x128b1 of bank {bank}" in text
+
+
+async def test_what_another_accelerator_took_says_nothing(shell: Shell) -> None:
+    shell.life.profile("other")
+    text = await shell.plan({"accelerator": {"profile": "other"}, "replicas": 2})
+    assert text.splitlines()[0] == "team/studio: Retune"
+    assert "unknown: no bucket was measured on this accelerator yet" in text
+
+
+async def test_who_may_not_list_banks_gets_an_estimate_from_those_of_the_service(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank, listed = shell.life.service()["status"]["bank"], FakeCluster.list
+
+    async def refuse(self: FakeCluster, api_version: str, kind: str, *more: Any) -> Objects:
+        if kind == BANK:
+            raise Forbidden(403, "Forbidden", "cannot list sdxltunebanks")
+        return await listed(self, api_version, kind, *more)
+
+    monkeypatch.setattr(FakeCluster, "list", refuse)
+    assert f"about 50s, by pixels and batch from 128x128b1 of bank {bank}" in await shell.plan(TWO)
 
 
 async def test_an_edit_without_a_rollout_says_only_its_class(shell: Shell) -> None:

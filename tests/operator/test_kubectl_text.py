@@ -86,24 +86,36 @@ def test_the_last_failure_is_shown_with_its_exit_code_and_age() -> None:
     assert "none: nothing is compiled" in text
 
 
-BANK: Object = {
-    "metadata": {"name": "b"},
-    "status": {"compileSeconds": 60, "entries": [{"key": "a", "state": "Kept"}, {"key": "c", "state": "Dropped"}]},
-}
+def a_bank(name: str, **seconds: int) -> Object:
+    entries = [{"key": key, "state": "Kept", "seconds": spent} for key, spent in seconds.items()]
+    return {"metadata": {"name": name}, "spec": {}, "status": {"entries": entries}}
+
+
+KNOWN = a_bank("known", **{"128x128b1": 40, "512x512b1": 600})
+OWN = a_bank("own", **{"128x128b1": 60})
+NEW: Object = {"metadata": {"name": "new"}, "spec": {}}
 
 
 @pytest.mark.parametrize(
-    ("banks", "text"),
+    ("keys", "banks", "text"),
     [
-        ([BANK], "about 1m30s: bank b took 1m for 2"),
-        ([None, BANK], "about 1m30s: bank b took 1m for 2"),
-        ([{"metadata": {"name": "new"}}, BANK], "about 1m30s: bank b took 1m for 2"),
-        ([{**BANK, "status": {"compileSeconds": 60, "entries": [{"key": "a", "state": "Pending"}]}}], "not measured"),
-        ([None], "not measured"),
+        (["128x128b1"], [KNOWN], "about 40s, measured before: 128x128b1 of bank known"),
+        (["128x128b1"], [NEW, KNOWN], "about 40s, measured before: 128x128b1 of bank known"),
+        (["128x128b1"], [OWN, KNOWN], "about 1m, measured before: 128x128b1 of bank own"),
+        (["128x128b2"], [KNOWN], "about 1m20s, by pixels and batch from 128x128b1 of bank known"),
+        (
+            ["512x512b1", "128x128b2"],
+            [KNOWN],
+            "about 11m20s, measured before: 512x512b1 of bank known; by pixels and batch from 128x128b1 of bank known",
+        ),
+        (["128x128b1"], [NEW], "unknown: no bucket was measured on this accelerator yet"),
+        (["128x128b1"], [], "unknown: no bucket was measured on this accelerator yet"),
     ],
 )
-def test_compiling_is_estimated_by_the_first_bank_that_measured(banks: list[Object | None], text: str) -> None:
-    assert estimate.compiling(3, *banks) == text
+def test_compiling_is_estimated_from_the_seconds_that_buckets_took(
+    keys: list[str], banks: list[Object], text: str
+) -> None:
+    assert estimate.compiling(keys, banks) == text
 
 
 def test_replacing_is_estimated_by_the_latest_start_and_the_rounds_it_takes() -> None:
@@ -112,7 +124,7 @@ def test_replacing_is_estimated_by_the_latest_start_and_the_rounds_it_takes() ->
         "coldStart": {"scheduleSeconds": 1, "pullSeconds": 2, "loadSeconds": 16, "warmSeconds": 1, "compileSeconds": 9}
     }
     assert estimate.replacing(spec, status).startswith("about 1m: the latest start of one took 20s, and up to 7m")
-    assert estimate.replacing(spec, {}).startswith("not measured, and up to 7m")
+    assert estimate.replacing(spec, {}).startswith("unknown: it was never measured, and up to 7m")
 
 
 def test_a_merge_patch_takes_away_what_is_null_and_replaces_lists() -> None:

@@ -220,9 +220,9 @@ def test_success_forgets_the_failures_of_a_model() -> None:
 
 def test_a_bank_shows_which_bucket_is_compiled_and_how_far_it_is() -> None:
     at_work = Standing(Finding(False, Reason.COMPILING, "Job x is at work"))
-    progress = {"stage": "Measuring", "bucket": "128x128b1", "index": 1, "total": 3}
+    progress = {"stage": "Measuring", "bucket": "128x128b1", "index": 1, "total": 3, "seconds": 74.2}
     status = of_bank(at_work, progress)
-    assert one(status, "Ready")["message"] == "Measuring: bucket 1 of 3, 128x128b1"
+    assert one(status, "Ready")["message"] == "Measuring: bucket 1 of 3, 128x128b1, 74 s so far"
     assert status["entries"] == [{"key": "128x128b1", "state": "Compiling"}]
     assert status["summary"] == "0/1"
 
@@ -232,6 +232,20 @@ def test_a_bank_keeps_what_was_measured_when_another_bucket_fails() -> None:
     status = of_bank(failed, previous={"entries": [{**KEPT, "key": "other"}], "identity": "i"})
     assert [entry["state"] for entry in status["entries"]] == ["Kept", "Pending"]
     assert (status["summary"], status["identity"]) == ("1/2", "i")
+
+
+def test_a_long_report_leaves_what_an_entry_measured_unless_it_was_made_anew() -> None:
+    known = {**KEPT, "eagerMilliseconds": 20, "seconds": 40}
+    same = Standing(Finding(True, Reason.COMPILING), result={"entries": [short(KEPT["digest"])]})
+    assert of_bank(same, previous={"entries": [known]})["entries"] == [known]
+    other = Standing(Finding(True, Reason.COMPILING), result={"entries": [short("sha256:other")]})
+    (entry,) = of_bank(other, previous={"entries": [known]})["entries"]
+    assert entry == {"key": "128x128b1", "state": "Kept", "digest": "sha256:other"}
+
+
+def short(digest: str) -> Object:
+    """An entry as a termination message with very many of them has it."""
+    return {"bucket": "128x128b1", "state": "Kept", "digest": digest}
 
 
 def test_entries_of_another_identity_are_forgotten() -> None:

@@ -347,7 +347,7 @@ class World:
         else:
             buckets = json.loads(environment["SDXL_BUCKETS"])
             keys = [bucket_key(item) for item in buckets]
-            numbers = {"eagerMilliseconds": 20, "compiledMilliseconds": 15, "speedupPercent": 133}
+            numbers = {"eagerMilliseconds": 20, "compiledMilliseconds": 15, "speedupPercent": 133, "seconds": 40}
             entries = [
                 {"bucket": key, "state": "Kept", "digest": "sha256:" + digest([self.identity, key], 64), **numbers}
                 for key in keys

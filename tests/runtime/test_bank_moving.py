@@ -438,6 +438,22 @@ def test_an_export_that_is_killed_leaves_nothing_that_is_read_as_whole(
     assert what_is_there(name, tmp_path / "other") == content(bank)
 
 
+def test_an_import_tells_how_many_bytes_it_fetches_and_those_that_are_there_are_none_of_them(
+    bank: Path, tmp_path: Path
+) -> None:
+    source, other = Folder(layout(tmp_path, bank)), tmp_path / "other"
+    first, second, third = Progress(), Progress(), Progress()
+    bring(source, "", other, first)
+    kept = [entry for folder in entries(bank, IDENTITY) if isinstance(entry := verified(folder), Entry)]
+    sizes = {entry.folder.name: sum(file["bytes"] for file in entry.manifest.files.values()) for entry in kept}
+    assert (first.state.bytes, first.state.total_bytes) == (sum(sizes.values()), sum(sizes.values()))
+    bring(source, "", other, second)
+    assert (second.state.bytes, second.state.total_bytes) == (0, 0)
+    shutil.rmtree(other / IDENTITY / "128x128b1")
+    bring(source, "", other, third)
+    assert (third.state.bytes, third.state.total_bytes) == (sizes["128x128b1"], sizes["128x128b1"])
+
+
 def what_is_there(name: LayoutName, root: Path) -> Reason | dict[str, bytes]:
     """What an import finds, or why it finds nothing."""
     try:

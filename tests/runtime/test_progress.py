@@ -2,13 +2,12 @@
 
 import json
 import logging
-import time
 import urllib.error
 import urllib.request
 
 import pytest
 
-from sdxl_runtime.progress import LOG_SECONDS, WINDOW_SECONDS, Progress, served, size
+from sdxl_runtime.progress import LOG_SECONDS, WINDOW_SECONDS, Outlook, Progress, served, size
 
 
 def read(port: int, path: str = "/progress") -> dict[str, object]:
@@ -52,20 +51,6 @@ def test_a_port_that_is_taken_does_not_stop_the_work(caplog: pytest.LogCaptureFi
     assert f"no progress on port {port}" in caplog.text
 
 
-def test_a_stage_is_logged_with_seconds_and_from_the_second_bucket_on_with_what_is_left(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level(logging.INFO)
-    progress = Progress()
-    progress.begin("128x128b1", 1, 3)
-    progress.stage("Compiling")
-    progress.started = time.monotonic() - 60
-    progress.begin("160x96b1", 2, 3)
-    progress.stage("Compiling")
-    assert "128x128b1 (1 of 3) Compiling at 0 s" in caplog.messages
-    assert "160x96b1 (2 of 3) Compiling at 60 s, about 120 s left" in caplog.messages
-
-
 class Clock:
     """Time that passes when it is told."""
 
@@ -74,6 +59,52 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def test_a_stage_is_logged_with_the_seconds_so_far_and_with_what_is_left_where_that_is_known(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    clock = Clock()
+    progress = Progress(clock)
+    progress.begin("128x128b1", 1, 3, Outlook(("128x128b1", "160x96b1", "64x64b1")))
+    progress.stage("Compiling")
+    clock.now += 60
+    progress.begin("160x96b1", 2, 3, Outlook(("160x96b1", "64x64b1"), 56, 15, ("128x128b1",)))
+    progress.stage("Compiling")
+    assert "128x128b1 (1 of 3) Compiling at 0 s" in caplog.messages
+    assert "160x96b1 (2 of 3) Compiling at 60 s, about 71 s left" in caplog.messages
+
+
+def test_what_is_left_of_the_buckets_becomes_less_with_time_and_says_what_it_was_reckoned_from() -> None:
+    clock = Clock()
+    progress = Progress(clock)
+    clock.now += 60
+    progress.begin("160x96b1", 2, 3, Outlook(("160x96b1", "64x64b1"), 56, 15, ("128x128b1",)))
+    clock.now += 20
+    answer = progress.to_json()
+    assert (answer["seconds"], answer["bucketSeconds"], answer["etaSeconds"]) == (80, 20, 51)
+    assert (answer["left"], answer["etaFrom"]) == (["160x96b1", "64x64b1"], ["128x128b1"])
+    clock.now += 1000
+    assert progress.eta_seconds == 15, "a bucket that takes longer than it should takes nothing from the ones after it"
+
+
+def test_a_bucket_that_turns_out_to_be_more_work_keeps_its_begin() -> None:
+    clock = Clock()
+    progress = Progress(clock)
+    progress.begin("128x128b1", 1, 1)
+    clock.now += 5
+    assert "left" not in progress.to_json()
+    progress.expect(Outlook(("128x128b1",), 30, 0, ("128x128b1",)))
+    assert (progress.bucket_seconds, progress.eta_seconds) == (5, 25)
+
+
+def test_without_anything_measured_no_time_is_promised() -> None:
+    progress = Progress(Clock())
+    progress.begin("128x128b1", 1, 2, Outlook(("128x128b1", "64x64b1")))
+    answer = progress.to_json()
+    assert answer["left"] == ["128x128b1", "64x64b1"]
+    assert not {"etaSeconds", "etaFrom"} & set(answer)
 
 
 def at_speed(clock: Clock, progress: Progress, bytes_per_second: int, seconds: int) -> None:

@@ -181,6 +181,18 @@ def test_nothing_is_read_while_the_acceptance_stays_the_same(
     assert unbound.look() == []
 
 
+def test_looking_needs_no_device_and_begins_when_the_identity_is_known(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    health = Health(settings.buckets)
+    unbound = Unbound(settings, health)
+    accept(settings)
+    assert unbound.look() == []
+    monkeypatch.setattr(loading, "open_device", lambda settings: pytest.fail("the device was opened once more"))
+    health.loaded(identity(settings, open_device(settings))[0])
+    assert [bucket for bucket, _ in unbound.look()] == [BUCKET]
+
+
 def test_a_damaged_entry_says_which_was_accepted_and_is_taken_up_when_it_was_made_again(settings: Settings) -> None:
     digest = accept(settings)
     assert settings.bank_path is not None

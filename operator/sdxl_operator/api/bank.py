@@ -94,8 +94,33 @@ class BankEntry(Part):
     """Compiled milliseconds per step."""
     speedup_percent: int | None = None
     """Compiled against eager; eager is 100."""
+    seconds: int | None = None
+    """What it took to compile, measure and compare; the model's loading, once for each Job, is not in it."""
     why: str | None = None
     """Why it was dropped, or is missing."""
+
+
+class BankProgress(Part):
+    """How far the Job is that fills the bank. A new stage is told at once, other numbers every 30 s at most."""
+
+    stage: str
+    """What it is at, e.g. Compiling or Measuring."""
+    bucket: Annotated[str, Field(max_length=32)] | None = None
+    """The bucket it is at."""
+    index: int | None = None
+    """Which one of them that is, from 1."""
+    total: int | None = None
+    """How many there are, those included that are there already."""
+    seconds: int
+    """Since the Job began, rounded."""
+    eta_seconds: int | None = None
+    """How long it will still take, rounded; absent where no bucket was measured that would tell."""
+    eta_from: Annotated[str, Field(max_length=1024)] | None = None
+    """The measured buckets that this is reckoned from: as long again, others by pixels and batch in proportion."""
+    summary: str
+    """All of it in short, e.g. `2/4 compiling, 3 min left`."""
+    time: Time
+    """Since when this is so."""
 
 
 class BankStatus(Part):
@@ -111,6 +136,8 @@ class BankStatus(Part):
     """One for each bucket that a service declares or declared."""
     summary: str | None = None
     """Finished buckets of all, e.g. 7/9."""
+    progress: BankProgress | None = None
+    """How far the compile or import Job is, while it is at work."""
     claim_name: DnsName | None = None
     """The claim that holds it."""
     placement: BankPlacement | None = None
@@ -144,6 +171,7 @@ BANK_KIND = KindDefinition(
     columns=(
         *READY_COLUMNS,
         Column("Buckets", "string", ".status.summary", "Finished buckets of all"),
+        Column("Progress", "string", ".status.progress.summary", "What the Job is at, and how long it still takes"),
         Column("Profile", "string", ".spec.profile", "The accelerator's profile"),
         Column("Identity", "string", ".status.identity", "What it was compiled for"),
         Column("From", "string", ".spec.from", "The artefact that it is imported from", priority=1),

@@ -1,27 +1,29 @@
 """What an edit would take, from what was measured before; None where nothing was. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sdxl_operator.api.service import ServiceSpec
 from sdxl_operator.kubectl.text import duration
-from sdxl_operator.status.bank import finished_keys
+from sdxl_operator.naming import Object
+from sdxl_operator.status.history import estimate, named
 
 START_PHASES = ("scheduleSeconds", "pullSeconds", "loadSeconds", "warmSeconds")
 """What a replica's start consists of; compiling is the Job's, and over by then."""
 
-UNKNOWN = "not measured"
+UNKNOWN = "unknown: it was never measured"
 
 
-def compiling(count: int, *banks: Mapping[str, Any] | None) -> str:
-    """How long so many buckets take, by the first of these banks that has measured any."""
-    for bank in banks:
-        status = (bank or {}).get("status") or {}
-        seconds, known = status.get("compileSeconds"), len(finished_keys(status))
-        if bank is not None and seconds is not None and known:
-            total = duration(seconds * count / known)
-            return f"about {total}: bank {bank['metadata']['name']} took {duration(seconds)} for {known}"
-    return UNKNOWN
+def compiling(keys: Sequence[str], banks: Sequence[Object]) -> str:
+    """How long these buckets take by what was measured, and by what that was; the earlier banks count first."""
+    found = estimate(keys, banks)
+    if found is None:
+        return "unknown: no bucket was measured on this accelerator yet"
+    told = (
+        f"measured before: {named(found.measured)}" if found.measured else "",
+        f"by pixels and batch from {named(found.similar)}" if found.similar else "",
+    )
+    return f"about {duration(found.seconds)}, {'; '.join(filter(None, told))}"
 
 
 def replacing(spec: ServiceSpec, status: Mapping[str, Any]) -> str:

@@ -10,12 +10,13 @@ from sdxl_operator.kubectl.text import Style, facts, table
 from sdxl_operator.naming import Object
 from sdxl_operator.plan.resolved import Resolved
 from sdxl_operator.status.bank import finished_keys
+from sdxl_operator.status.history import comparable
 from sdxl_operator.status.model import is_present
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is there now: the service's status, and the models and banks by their names."""
+    """What is there now: the service's status, and models and banks by name, also those of other services."""
 
     status: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, Object] = field(default_factory=dict)
@@ -71,8 +72,9 @@ def _made(after: Resolved, before: Resolved | None, seen: Seen) -> Iterator[tupl
         yield "Compiles", f"nothing: {after.bank_name} has every bucket"
         return
     yield "Compiles", f"{len(keys)} of {len(after.bucket_keys)} buckets into {after.bank_name}: {', '.join(keys)}"
-    other = seen.banks.get(before.bank_name or "") if before is not None else None
-    yield "takes", estimate.compiling(len(keys), bank, other)
+    own = seen.banks.get(before.bank_name or "") if before is not None else None
+    banks = comparable(after.bank or after.own_bank, [bank, own, *seen.banks.values()])
+    yield "takes", estimate.compiling(keys, banks)
 
 
 def _to_compile(service: Resolved, bank: Mapping[str, Any] | None) -> Sequence[str]:

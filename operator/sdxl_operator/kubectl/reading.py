@@ -89,14 +89,14 @@ async def known(cluster: Cluster, service: Object) -> Known:
 
 
 async def seen(cluster: Cluster, service: Mapping[str, Any], *specs: Resolved) -> Seen:
-    """The models and banks that these specs ask for, as far as they are there."""
+    """The models that these specs ask for, and the banks of the namespace: others have measured buckets too."""
     namespace = service["metadata"]["namespace"]
     models = {item.name for spec in specs for item in spec.weights}
     banks = {spec.bank_name for spec in specs if spec.bank_name is not None}
     return Seen(
         service.get("status") or {},
         await _named(cluster, MODEL, namespace, models),
-        await _named(cluster, BANK, namespace, banks),
+        await _banks(cluster, namespace, banks),
     )
 
 
@@ -104,6 +104,15 @@ def objection(spec: Resolved, found: Seen) -> str:
     """Why the operator would not accept a spec by what was measured of the files; empty if it would."""
     finding = measured(spec.spec, [UsedModel(item.use, found.models.get(item.name)) for item in spec.weights])
     return "" if finding.holds else f"It would not be accepted: {finding.sentence}"
+
+
+async def _banks(cluster: Cluster, namespace: str, names: set[str]) -> dict[str, Object]:
+    """The banks of a namespace, or those of these names where the user may not list them."""
+    try:
+        found = await cluster.list(API_VERSION, BANK, namespace)
+    except Forbidden:
+        return await _named(cluster, BANK, namespace, names)
+    return {bank["metadata"]["name"]: bank for bank in found}
 
 
 async def _named(cluster: Cluster, kind: str, namespace: str, names: set[str]) -> dict[str, Object]:

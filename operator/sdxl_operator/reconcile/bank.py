@@ -26,8 +26,10 @@ from sdxl_operator.reconcile.users import User, users_of_bank
 from sdxl_operator.reconcile.work import run, stop_others, stop_unfinished
 from sdxl_operator.status import bank as bank_status
 from sdxl_operator.status import model as model_status
+from sdxl_operator.status.bank_progress import needs_others
 from sdxl_operator.status.conditions import Finding
-from sdxl_operator.status.pods import Observed, is_initialising, oldest_first
+from sdxl_operator.status.history import comparable
+from sdxl_operator.status.pods import Observed, is_initialising, is_running, oldest_first
 from sdxl_operator.status.usage import Usage
 from sdxl_operator.status.work import Standing, Words, in_pods
 
@@ -58,7 +60,8 @@ async def reconcile_bank(bank: Object, context: Context) -> Requeue | None:
         demand = replace(demand, again=naming.digest([again, digests]), disputed=doubted)
     standing, progress, placed = await _fill(bank, demand, users, context)
     bank = bank_status.without_other_identity(bank, standing)
-    status = bank_status.build(bank, standing, progress, demand.keys, usage, claim, now, again)
+    others = await _others(bank, progress, context)
+    status = bank_status.build(bank, standing, progress, demand.keys, usage, claim, now, again, others)
     if placed is not None:
         status["placement"] = placed.to_status()
     if status.get("identity"):
@@ -131,9 +134,17 @@ async def _run(bank: Object, job: Object, words: Words, context: Context) -> tup
 
 
 async def _said(pods: Sequence[Object], context: Context) -> Object | None:
-    """What the Job says of its progress."""
+    """What the Job says of its progress: empty where no pod of it runs, None where one does not answer."""
     said = await answers(context.runtime.progress, pods)
-    return next(iter(said.values()), None)
+    return next(iter(said.values()), None) if any(map(is_running, pods)) else {}
+
+
+async def _others(bank: Mapping[str, Any], said: Mapping[str, Any] | None, context: Context) -> Sequence[Object]:
+    """The banks of the namespace that know how long buckets take, where the Job itself does not."""
+    if not needs_others(said):
+        return ()
+    found = await context.cluster.list(naming.API_VERSION, naming.BANK, bank["metadata"]["namespace"])
+    return comparable(bank["spec"], found)
 
 
 async def _in_pods(
@@ -160,7 +171,8 @@ async def _in_pods(
     )
     standing = in_pods(seen, set(demand.keys), bank.get("status") or {}, bank_status.WORDS)
     said = await answers(context.runtime.progress, seen.pods, is_initialising)
-    return standing, next(iter(said.values()), None), placed
+    progress = next(iter(said.values()), None) if any(map(is_initialising, seen.pods)) else {}
+    return standing, progress, placed
 
 
 async def _profile(bank: Mapping[str, Any], context: Context) -> ProfileSpec | Finding:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from sdxl_operator.naming import Condition, Object, Reason
+from sdxl_operator.status import bank_progress
 from sdxl_operator.status.buckets import is_disputed, kept_digests
 from sdxl_operator.status.conditions import Finding, conditions
 from sdxl_operator.status.usage import Usage
@@ -32,6 +33,8 @@ DOUBTED = (Reason.CORRUPT, Reason.PICTURE_DIFFERS)
 
 PRESENT = ("Kept", "Dropped")
 FINISHED = (*PRESENT, "Missing")
+
+MEASURED = ("eagerMilliseconds", "compiledMilliseconds", "speedupPercent", "seconds")
 
 
 def words(bank: Mapping[str, Any]) -> Words:
@@ -80,6 +83,7 @@ def entries_from(result: Mapping[str, Any]) -> list[Object]:
             "key": item["bucket"],
             **{name: item[name] for name in ("state", "digest", "speedupPercent") if item.get(name) is not None},
             **{name: round(item[name]) for name in ("eagerMilliseconds", "compiledMilliseconds") if item.get(name)},
+            **({"seconds": item["seconds"]} if item.get("seconds") else {}),
             **({"why": item["why"]} if item.get("why") else {}),
         }
         for item in result.get("entries") or []
@@ -100,20 +104,14 @@ def merged(
 ) -> list[Object]:
     """Entries by key: what was measured last, and Pending or Compiling for what is wanted and not there."""
     entries = {entry["key"]: entry for entry in previous if entry["state"] in FINISHED}
-    entries |= {entry["key"]: entry for entry in new}
+    # a long report leaves out what an entry measured; the same digest is the same manifest and measurement
+    before = {(entry["key"], entry.get("digest")): entry for entry in previous if entry.get("digest")}
+    for entry in new:
+        same = before.get((entry["key"], entry.get("digest")), {})
+        entries[entry["key"]] = {**{name: same[name] for name in MEASURED if name in same}, **entry}
     for key in wanted:
         entries.setdefault(key, {"key": key, "state": "Compiling" if key == at_work else "Pending"})
     return list(entries.values())
-
-
-def progress_message(progress: Mapping[str, Any] | None) -> str:
-    """A sentence from the Job's own account, empty if it gave none."""
-    if not progress or not progress.get("total"):
-        return ""
-    bucket = (
-        f"bucket {progress['index']} of {progress['total']}, {progress['bucket']}" if progress.get("bucket") else ""
-    )
-    return ": ".join(part for part in (str(progress.get("stage", "")), bucket) if part)
 
 
 def build(
@@ -125,10 +123,13 @@ def build(
     claim: str,
     now: datetime,
     again: Mapping[str, str] | None = None,
+    others: Sequence[Object] = (),
 ) -> Object:
     """The status; `standing` is None where every wanted bucket is there, or nobody wants any.
 
-    `again` are the keys of entries that replicas could not take: they stay accepted until they were made again.
+    `progress` is what the Job says, empty where none runs, None where it did not answer. `again` are the keys of entries
+    that replicas could not take: they stay accepted until they were made again. `others` are banks that know how long
+    buckets take on this accelerator.
     """
     previous = bank.get("status") or {}
     result = (standing.result or standing.found or {}) if standing else {}
@@ -140,8 +141,11 @@ def build(
     if stale := result.get("stale") or previous.get("stale"):
         status["stale"] = stale
     missing = sorted(set(wanted) - finished_keys(status) | (again or {}).keys())
+    sample = bank_progress.sample(bank, progress, others, now) if _works(bank, standing) else None
+    if sample is not None:
+        status["progress"] = sample
     finding = (
-        _finding(bank, status, standing, progress, wanted, missing) if wanted else Finding(present > 0, Reason.UNUSED)
+        _finding(bank, status, standing, sample, wanted, missing) if wanted else Finding(present > 0, Reason.UNUSED)
     )
     if identity := result.get("identity") or previous.get("identity"):
         status["identity"] = identity
@@ -162,11 +166,15 @@ def build(
     }
 
 
+def _works(bank: Mapping[str, Any], standing: Standing | None) -> bool:
+    return standing is not None and standing.result is None and standing.finding.reason is words(bank).at_work
+
+
 def _finding(
     bank: Mapping[str, Any],
     status: Mapping[str, Any],
     standing: Standing | None,
-    progress: Mapping[str, Any] | None,
+    sample: Mapping[str, Any] | None,
     wanted: Sequence[str],
     missing: Sequence[str],
 ) -> Finding:
@@ -180,5 +188,5 @@ def _finding(
         text = f"the {own.component} Job ended without a word on {', '.join(missing)}"
         return Finding(False, own.failed, text, stalled=True)
     if standing.finding.reason is own.at_work:
-        return Finding(False, own.at_work, progress_message(progress) or standing.finding.message)
+        return Finding(False, own.at_work, bank_progress.message(sample) or standing.finding.message)
     return standing.finding

@@ -19,18 +19,18 @@ def sample(previous: Mapping[str, Any], progress: Mapping[str, Any] | None, now:
     fresh = "progressTime" in last and now - parse_time(last["progressTime"]) < EVERY
     if progress is None or fresh:
         return last
-    total, done = _whole(progress, "totalBytes"), _whole(progress, "bytes")
+    total, done = whole(progress, "totalBytes"), whole(progress, "bytes")
     if total <= 0:
         return {}
     found: Object = {
         "progress": f"{progress.get('stage')} {min(100 * done // total, 100)}%",
-        "bytesDone": _rounded(min(done, total), 3),
+        "bytesDone": rounded(min(done, total), 3),
         "totalBytes": total,
-        "bytesPerSecond": _rounded(_whole(progress, "bytesPerSecond"), 2),
+        "bytesPerSecond": rounded(whole(progress, "bytesPerSecond"), 2),
         "progressTime": timestamp(now),
     }
     if progress.get("etaSeconds") is not None:
-        found["etaSeconds"] = _rounded(_whole(progress, "etaSeconds"), 2)
+        found["etaSeconds"] = rounded(whole(progress, "etaSeconds"), 2)
     return last if {**found, "progressTime": last.get("progressTime")} == last else found
 
 
@@ -42,13 +42,14 @@ def sentence(found: Mapping[str, Any]) -> str:
     return f"{found['progress']} of {_size(found['totalBytes'])}, {_size(found['bytesPerSecond'])}/s{left}"
 
 
-def _whole(progress: Mapping[str, Any], name: str) -> int:
+def whole(progress: Mapping[str, Any], name: str) -> int:
+    """A number that a Job says, 0 where it is none."""
     value = progress.get(name)
     return max(round(value), 0) if isinstance(value, int | float) else 0
 
 
-def _rounded(number: int, digits: int) -> int:
-    """A number with so many significant digits, not more than it was."""
+def rounded(number: int, digits: int) -> int:
+    """A number with so many significant digits, not more than it was: status is quiet by that."""
     unit = max(10 ** (len(str(number)) - digits), 1) if len(str(number)) > digits else 1
     return int(number // unit * unit)
 

@@ -12,7 +12,7 @@ from typing import Any
 from sdxl_runtime.bank.artifact import Contents, Packed, contents, unpacked
 from sdxl_runtime.bank.identity import differences
 from sdxl_runtime.bank.manifest import State
-from sdxl_runtime.bank.store import Bank, Entry
+from sdxl_runtime.bank.store import Bank, Entry, recorded
 from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.lock import Held
 from sdxl_runtime.oci.content import Manifest, Source
@@ -59,6 +59,7 @@ def bring(source: Source, reference: str, root: Path, progress: Progress, check:
         swept = bank.sweep()
         if swept:
             log.info("removed %d staging folders that interrupted writers left", swept)
+        progress.transfer(sum(_size(packed) for packed in known.entries if not _seems_present(bank, packed)))
         work = _Work(source, known, bank, held, progress)
         brought = [work.entry(packed, index) for index, packed in enumerate(known.entries)]
     written = tuple(entry.folder.name for entry, is_new in brought if is_new)
@@ -105,6 +106,16 @@ class _Work:
             if not self.held.mine():
                 raise Failure(Reason.BANK_LOCKED, f"another writer took over {self.bank.root}", packed.key)
             return self.bank.publish(folder, manifest, content)
+
+
+def _size(packed: Packed) -> int:
+    return sum(layer.size for layer in packed.files.values())
+
+
+def _seems_present(bank: Bank, packed: Packed) -> bool:
+    """Whether an entry of this digest is there, if its files are what its manifest says."""
+    present = recorded(bank.folder / packed.key)
+    return isinstance(present, Entry) and present.digest == packed.manifest.digest
 
 
 def report(

@@ -44,10 +44,16 @@ class Manifest:
     tolerance: Mapping[str, Any] = field(default_factory=dict)
     """What was asked for: `latentMaximum`, `psnr`, `minimumSpeedupPercent`."""
     seconds: Mapping[str, float] = field(default_factory=dict)
+    """What making it took, by phase: `load`, `warm`, `export`, `compile`, `measure`, `compare`."""
     created_by: Mapping[str, str] = field(default_factory=dict)
     reference: Mapping[str, Any] = field(default_factory=dict)
     """What its pictures must be: `file` in the entry, and how they were painted; empty in one without (dropped, or made
     by a runtime that recorded none)."""
+
+    @property
+    def making_seconds(self) -> float:
+        """What this bucket took, without loading the model: a Job does that once for all it makes. 0: unknown."""
+        return sum(spent for phase, spent in self.seconds.items() if phase != "load")
 
     def to_bytes(self) -> bytes:
         """The file's exact bytes."""
@@ -112,7 +118,7 @@ class Manifest:
         return digest_of(self.to_bytes())
 
     def summary(self, digest: str) -> dict[str, Any]:
-        """The entry's line in the termination message; milliseconds rounded to integers."""
+        """The entry's line in the termination message; milliseconds and seconds rounded to integers."""
         milliseconds = {
             name: round(self.measured.get(name, 0)) for name in ("eagerMilliseconds", "compiledMilliseconds")
         }
@@ -122,6 +128,7 @@ class Manifest:
             "digest": digest,
             **milliseconds,
             "speedupPercent": round(self.measured.get("speedupPercent", 0)),
+            "seconds": max(round(self.making_seconds), 1) if self.making_seconds > 0 else 0,
             "why": self.why,
         }
 

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from sdxl_runtime.bank import Bank, Entry, Missing, State, Why, identity
+from sdxl_runtime.bank.store import recorded
 from sdxl_runtime.buckets import Bucket
+from sdxl_runtime.compiling.history import History
 from sdxl_runtime.compiling.result import Maker, SimulatedMaker
 from sdxl_runtime.compiling.writer import Writer
 from sdxl_runtime.device import Device, open_device
@@ -62,7 +64,8 @@ def fill(settings: Settings, progress: Progress) -> dict[str, Any]:
             if settings.backend is Backend.SIMULATED
             else _real_maker(settings, device)
         )
-        entries = [_settle(writer, maker, bucket, index) for index, bucket in enumerate(settings.buckets)]
+        history = History.of_bank(bank.root, name)
+        entries = [_settle(writer, maker, history, index) for index in range(len(settings.buckets))]
     if settings.bank_compiled is not None:
         _tell_server(settings.bank_compiled, name, entries)
     return {
@@ -78,9 +81,11 @@ def _tell_server(path: Path, identity: str, entries: Sequence[Entry]) -> None:
     path.write_text(json.dumps({"identity": identity, "digests": digests}, sort_keys=True))
 
 
-def _settle(writer: Writer, maker: Maker, bucket: Bucket, index: int) -> Entry:
+def _settle(writer: Writer, maker: Maker, history: History, index: int) -> Entry:
     """The bucket's entry: the published one where it still decides the question, else a new one."""
-    writer.progress.begin(bucket.key, index + 1, len(writer.settings.buckets))
+    buckets = writer.settings.buckets
+    bucket, left = buckets[index], [other for other in buckets[index:] if not _seems_settled(writer, other)]
+    writer.progress.begin(bucket.key, index + 1, len(buckets), history.outlook(bucket, left))
     writer.progress.stage("Verifying")
     present = writer.bank.entry(bucket)
     if isinstance(present, Entry) and writer.still_right(present.manifest):
@@ -91,11 +96,20 @@ def _settle(writer: Writer, maker: Maker, bucket: Bucket, index: int) -> Entry:
         log.warning("made again: %s: %s", bucket.key, wrong)
     if isinstance(present, Missing) and present.reason is Why.CORRUPT:
         log.warning("made again: %s", present.why)
+        writer.progress.expect(history.outlook(bucket, list(dict.fromkeys([bucket, *left]))))
     try:
         with writer.bank.staging(bucket) as folder:
-            return writer.publish(folder, bucket, maker.make(bucket, folder, writer.progress))
+            entry = writer.publish(folder, bucket, maker.make(bucket, folder, writer.progress))
     except Exception as error:
         raise classify(error, bucket.key) from error
+    history.add(entry.manifest)
+    return entry
+
+
+def _seems_settled(writer: Writer, bucket: Bucket) -> bool:
+    """Whether a published entry decides the question, if its files are what its manifest says."""
+    present = recorded(writer.bank.folder / bucket.key)
+    return isinstance(present, Entry) and writer.still_right(present.manifest)
 
 
 def _wrong(writer: Writer, maker: Maker, bucket: Bucket, entry: Entry) -> str:
