@@ -148,9 +148,7 @@ def _stamp(path: Path | None) -> object:
         return None
 
 
-def _entry(
-    settings: Settings, name: str, bucket: Bucket, fields: Mapping[str, str] | None = None
-) -> Entry | Missing:
+def _entry(settings: Settings, name: str, bucket: Bucket, fields: Mapping[str, str] | None = None) -> Entry | Missing:
     if settings.compile_mode is CompileMode.EAGER:
         return Missing("the compile mode is Eager", None)
     if settings.bank_compiled is not None:

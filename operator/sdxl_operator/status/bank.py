@@ -127,9 +127,9 @@ def build(
 ) -> Object:
     """The status; `standing` is None where every wanted bucket is there, or nobody wants any.
 
-    `progress` is what the Job says, empty where none runs, None where it did not answer. `again` are the keys of entries
-    that replicas could not take: they stay accepted until they were made again. `others` are banks that know how long
-    buckets take on this accelerator.
+    `progress` is what the Job says, empty where none runs, None where it did not answer. `again` are the keys of
+    entries that replicas could not take: they stay accepted until they were made again. `others` are banks that know
+    how long buckets take on this accelerator.
     """
     previous = bank.get("status") or {}
     result = (standing.result or standing.found or {}) if standing else {}
