@@ -99,6 +99,8 @@ def test_a_field_costs_what_the_plans_make_of_it_in_both_directions(base: str, p
     assert classify(old, new).changes, f"{written(path)} is not noticed"
     assert classify(old, new).impact is seen(old, new), f"{written(path)} there"
     assert classify(new, old).impact is seen(new, old), f"{written(path)} and back"
+    if classify(old, new).replaces_pods:
+        assert old.content != new.content, f"{written(path)}: the revision that ran stays, and with it its pods"
 
 
 @pytest.mark.parametrize(

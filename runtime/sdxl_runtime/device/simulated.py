@@ -192,7 +192,7 @@ def latents(prompt: str, seed: int, bucket: Bucket) -> NDArray[np.float32]:
     shape = (4, bucket.height // 8, bucket.width // 8)
     drawn = hashlib.shake_256(f"{prompt}\0{seed}".encode()).digest(shape[0] * shape[1] * shape[2])
     values = np.frombuffer(drawn, np.uint8).astype(np.float32)
-    return ((values - 127.5) / 74).reshape(shape)
+    return ((values - np.float32(127.5)) / np.float32(74)).reshape(shape)
 
 
 def _colour(values: bytes) -> tuple[int, int, int]:
