@@ -30,6 +30,8 @@ class State:
     bytes: int = 0
     total_bytes: int = 0
     """What the present transfer comes to; 0: there is none, or it is not known."""
+    waits_for: str = ""
+    """Who keeps it waiting, and how; empty: nobody."""
 
 
 class Progress:
@@ -66,9 +68,13 @@ class Progress:
 
     def stage(self, stage: str) -> None:
         """The next stage starts, e.g. `Exporting`; it is logged with the seconds so far and what is left."""
-        self.state = replace(self.state, stage=stage)
+        self.state = replace(self.state, stage=stage, waits_for="")
         where = f"{self.state.bucket} ({self.state.index} of {self.state.total}) " if self.state.bucket else ""
         log.info("%s%s at %.0f s%s", where, stage, self.seconds, self._left())
+
+    def waits_for(self, whom: str) -> None:
+        """It cannot go on before another did something, e.g. the owner of a lock; an empty text: it goes on."""
+        self.state = replace(self.state, waits_for=whom)
 
     def transfer(self, total_bytes: int, present_bytes: int = 0) -> None:
         """Bytes are copied, loaded or read from now on, so many, of which some are there from an earlier run."""
@@ -100,7 +106,7 @@ class Progress:
         return f"{text}, {size(speed)}/s" + ("" if left is None else f", about {left} s left")
 
     def to_json(self) -> dict[str, object]:
-        """The body of `/progress`; what is left is absent where it is not known."""
+        """The body of `/progress`; what is left is absent where it is not known, `waitsFor` where it goes on."""
         state, left = self.state, self.eta_seconds
         return {
             "stage": state.stage,
@@ -112,6 +118,7 @@ class Progress:
             "bytesPerSecond": self.bytes_per_second,
             "seconds": round(self.seconds, 1),
             **({} if left is None else {"etaSeconds": left}),
+            **({"waitsFor": state.waits_for} if state.waits_for else {}),
         }
 
     def _left(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from sdxl_runtime.progress import Progress
 from sdxl_runtime.termination import Failure, Reason
 from tests.runtime.fakehub import COMMIT, LIST, REPOSITORY, FakeHub, Fault
 from tests.runtime.hub_world import (
@@ -161,6 +162,27 @@ def test_a_connection_that_is_cut_often_loads_no_byte_twice(
     fetch(settings_for(target, scheme))
     assert contents(target) == model
     assert hub.served[UNET] == len(model[UNET])
+
+
+@EACH_HUB
+@pytest.mark.parametrize("path", [LIST, UNET])
+def test_while_a_hub_is_tried_again_progress_says_why_and_after_that_no_more(
+    hub: FakeHub, target: Path, scheme: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    tell = Progress.waits_for
+
+    def listen(progress: Progress, whom: str) -> None:
+        said.append(whom)
+        tell(progress, whom)
+
+    monkeypatch.setattr(Progress, "waits_for", listen)
+    hub.faults[path] = [Fault(status=503), Fault(status=429, headers={"Retry-After": "0"})]
+    progress = fetch(settings_for(target, scheme))
+    what = "its list of files" if path == LIST else path
+    asked = f"{hub.endpoint}, asked for {what}"
+    assert said[:2] == [f"{asked} (try {n} of 4): the hub answered {status}" for n, status in ((1, 503), (2, 429))]
+    assert "waitsFor" not in progress.to_json()
 
 
 @EACH_HUB

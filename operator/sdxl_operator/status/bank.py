@@ -93,6 +93,8 @@ def merged(
 
 def progress_message(progress: Mapping[str, Any] | None) -> str:
     """A sentence from the Job's own account, empty if it gave none."""
+    if progress and progress.get("waitsFor"):
+        return f"{progress.get('stage', '')}: waits for {progress['waitsFor']}"
     if not progress or not progress.get("total"):
         return ""
     bucket = (
