@@ -51,8 +51,8 @@ def says(pod: Object, path: str) -> Object:
     return found
 
 
-def kill_job(namespace: Namespace, cluster: LocalCluster, bucket: str, stages: set[str], seconds: float) -> str:
-    """Kill the compile Job's process once it is at one of these stages with a bucket; the stage."""
+def kill_job(namespace: Namespace, cluster: LocalCluster, bucket: str, stages: set[str], seconds: float) -> None:
+    """Kill the compile Job's process once it is at one of these stages with a bucket."""
 
     def at_work() -> tuple[Object, str]:
         for pod in compile_pods(namespace):
@@ -61,14 +61,13 @@ def kill_job(namespace: Namespace, cluster: LocalCluster, bucket: str, stages: s
                 return pod, str(said["stage"])
         return {}, ""
 
-    pod, stage = namespace.wait(at_work, lambda found: found[1] in stages, seconds)
+    pod, _ = namespace.wait(at_work, lambda found: found[1] in stages, seconds)
     assert cluster.kill_in_pod(pod["metadata"]["uid"], "compile") >= 1
     namespace.wait(
         lambda: namespace.get("pod", pod["metadata"]["name"]).get("status", {}).get("phase", "Failed"),
         lambda phase: phase == "Failed",
         30,
     )
-    return stage
 
 
 @dataclass

@@ -20,10 +20,10 @@ from tests.runtime.hub_world import (
     SMALL,
     UNET,
     VAE,
+    abridged,
     contents,
     failure,
     fetch,
-    files_of,
     hub_of,
     settings_for,
 )
@@ -34,8 +34,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def model() -> dict[str, bytes]:
-    """The demo model's files."""
-    return files_of("demo://shapes")
+    """The demo model's files, abridged."""
+    return abridged("demo://shapes")
 
 
 @pytest.fixture
