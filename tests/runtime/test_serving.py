@@ -51,6 +51,17 @@ def free_port() -> int:
         return port
 
 
+def test_no_answer_waits_for_the_clients_delayed_acknowledgement() -> None:
+    from sdxl_runtime.serving import listening_socket
+
+    with (
+        listening_socket("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as connection,
+    ):
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
