@@ -12,7 +12,7 @@ import pytest
 from dev import images
 from dev.cluster.provider import choose
 from dev.demo.kubectl import Kubectl, install_chart
-from tests.e2e.world import Namespace
+from tests.e2e.world import CHART_SETTINGS, Namespace
 
 ON_THE_CLUSTER = [Path(__file__).parent / folder for folder in ("e2e", "ascend")]
 
@@ -34,8 +34,7 @@ def built() -> Mapping[str, str]:
 def kubectl(built: Mapping[str, str]) -> Kubectl:
     """kubectl for a cluster in which this chart and these images are installed."""
     found = Kubectl(choose().kubeconfig)
-    # A small grace, so that what waits for it can be tested.
-    install_chart(found, built, "settings.retentionGraceSeconds=5")
+    install_chart(found, built, *CHART_SETTINGS)
     return found
 
 

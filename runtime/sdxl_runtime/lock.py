@@ -32,14 +32,19 @@ def locked(
     wait_seconds: float = 300,
     stale_seconds: float = STALE_SECONDS,
     heartbeat_seconds: float = HEARTBEAT_SECONDS,
+    waits_for: Callable[[str], None] = lambda owner: None,
 ) -> Iterator["Held"]:
     """Hold the lock file `path` while the block runs; wait for another owner, take over from a dead one.
 
+    `waits_for` is told whom it waits for whenever that changes, and an empty text once the lock is held.
+
     Raises:
         Failure: `BankLocked`, its owner still lives after `wait_seconds`.
+        OSError: the file cannot be written, e.g. on a full volume; it is not left behind.
     """
     token = secrets.token_hex(8)
-    _acquire(path, {**_myself(), "token": token, "purpose": purpose}, wait_seconds, stale_seconds)
+    owner = {**_myself(), "token": token, "purpose": purpose}
+    _acquire(path, owner, wait_seconds, _Watch(stale_seconds, waits_for))
     held = Held(path, token)
     stop = threading.Event()
     thread = threading.Thread(target=_beat, args=(path, token, stop, heartbeat_seconds), daemon=True, name="heartbeat")
@@ -87,10 +92,9 @@ def _start(process: int) -> str:
         return ""
 
 
-def _acquire(path: Path, owner: dict[str, Any], wait_seconds: float, stale_seconds: float) -> None:
+def _acquire(path: Path, owner: dict[str, Any], wait_seconds: float, watch: "_Watch") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + wait_seconds
-    watch = _Watch(stale_seconds)
     while not _create(path, owner):
         present = _read(path)
         if watch.is_dead(present):
@@ -102,15 +106,20 @@ def _acquire(path: Path, owner: dict[str, Any], wait_seconds: float, stale_secon
                 Reason.BANK_LOCKED,
                 f"{path.parent} is being written by {_describe(present)}; waited {wait_seconds:.0f} s",
             )
+        if present is not None:
+            watch.tell(_describe(present))
         watch.log_every(15, lambda: f"waiting for {_describe(_read(path))} on {path.parent}")
-        time.sleep(min(0.2, stale_seconds / 10))
+        time.sleep(min(0.2, watch.stale_seconds / 10))
+    watch.tell("")
 
 
 class _Watch:
     """Decides by what it saw itself, so that clocks of different nodes need not agree."""
 
-    def __init__(self, stale_seconds: float) -> None:
+    def __init__(self, stale_seconds: float, waits_for: Callable[[str], None]) -> None:
         self.stale_seconds = stale_seconds
+        self.waits_for = waits_for
+        self.told = ""
         self.last: dict[str, Any] | None = None
         self.changed = time.monotonic()
         self.logged = -1e9
@@ -131,6 +140,11 @@ class _Watch:
         self.takeover_seen = None if over else self.takeover_seen
         return over
 
+    def tell(self, owner: str) -> None:
+        if owner != self.told:
+            self.told = owner
+            self.waits_for(owner)
+
     def log_every(self, seconds: float, sentence: Callable[[], str]) -> None:
         if time.monotonic() - self.logged >= seconds:
             self.logged = time.monotonic()
@@ -142,8 +156,12 @@ def _create(path: Path, owner: dict[str, Any]) -> bool:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
         return False
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(_line(owner, 0))
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(_line(owner, 0))
+    except OSError:
+        path.unlink(missing_ok=True)  # an empty file would keep the next writer waiting for an owner that is none
+        raise
     return True
 
 

@@ -47,6 +47,8 @@ class State:
     began: float = 0.0
     """When the present bucket did, by the clock of `Progress`."""
     outlook: Outlook = Outlook()
+    waits_for: str = ""
+    """Who keeps it waiting, and how; empty: nobody."""
 
 
 class Progress:
@@ -99,9 +101,13 @@ class Progress:
 
     def stage(self, stage: str) -> None:
         """The next stage starts, e.g. `Exporting`; it is logged with the seconds so far and what is left."""
-        self.state = replace(self.state, stage=stage)
+        self.state = replace(self.state, stage=stage, waits_for="")
         where = f"{self.state.bucket} ({self.state.index} of {self.state.total}) " if self.state.bucket else ""
         log.info("%s%s at %.0f s%s", where, stage, self.seconds, self._left())
+
+    def waits_for(self, whom: str) -> None:
+        """It cannot go on before another did something, e.g. the owner of a lock; an empty text: it goes on."""
+        self.state = replace(self.state, waits_for=whom)
 
     def transfer(self, total_bytes: int, present_bytes: int = 0) -> None:
         """Bytes are copied, loaded or read from now on, so many, of which some are there from an earlier run."""
@@ -133,7 +139,7 @@ class Progress:
         return f"{text}, {size(speed)}/s" + ("" if left is None else f", about {left} s left")
 
     def to_json(self) -> dict[str, object]:
-        """The body of `/progress`; what is not known is absent, and so are buckets where there are none to make."""
+        """The body of `/progress`; what is not known is absent, buckets where there are none to make too."""
         state, left = self.state, self.eta_seconds
         outlook = state.outlook
         to_make = {"bucketSeconds": round(self.bucket_seconds, 1), "left": list(outlook.left)} if outlook.left else {}
@@ -149,6 +155,7 @@ class Progress:
             **to_make,
             **({} if left is None else {"etaSeconds": left}),
             **({"etaFrom": list(outlook.measured)} if outlook.measured else {}),
+            **({"waitsFor": state.waits_for} if state.waits_for else {}),
         }
 
     def _left(self) -> str:

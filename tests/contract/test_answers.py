@@ -173,7 +173,7 @@ def test_what_fetch_says_of_its_progress_becomes_numbers_of_status() -> None:
     progress.add_bytes(4000)
     answer = json.loads(json.dumps(progress.to_json()))
     found = model_progress.sample({}, answer, datetime(2026, 1, 1, tzinfo=UTC))
-    assert set(found) == set(model_progress.MEMBERS)
+    assert set(found) == set(model_progress.MEMBERS) - {"waitsFor"}
     assert found["progress"] == "Downloading 40%"
     assert (found["bytesDone"], found["totalBytes"]) == (4000, 10_000)
     assert (found["bytesPerSecond"], found["etaSeconds"]) == (400, 15)
@@ -211,3 +211,13 @@ def test_runtime_and_operator_reckon_alike() -> None:
         assert ours is not None
         assert ours.seconds == theirs.present_seconds
         assert tuple(source.key for source in (*ours.measured, *ours.similar)) == theirs.measured
+
+
+def test_for_whom_a_job_waits_becomes_part_of_the_sentence() -> None:
+    progress = Progress()
+    progress.stage("WaitingForLock")
+    progress.waits_for("job-a (process 1, compile)")
+    answer = json.loads(json.dumps(progress.to_json()))
+    assert bank_progress.message(bank_progress.sample({"metadata": {"name": "b"}}, answer, [], datetime(2026, 1, 1, tzinfo=UTC))) == "WaitingForLock: waits for job-a (process 1, compile)"
+    found = model_progress.sample({}, answer, datetime(2026, 1, 1, tzinfo=UTC))
+    assert model_progress.sentence(found) == "WaitingForLock; waits for job-a (process 1, compile)"

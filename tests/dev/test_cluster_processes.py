@@ -104,6 +104,16 @@ def test_the_members_of_all_our_cgroups_are_found(tmp_path: Path) -> None:
     assert cgroups.node_members(Node(1), tmp_path) == {6, 7}
 
 
+def test_the_processes_of_one_pod_are_found_on_any_node(tmp_path: Path) -> None:
+    pods = "sdxl-operator/sdxl-node-2/kubepods/burstable"
+    for path, pids in {"poda-1/sandbox": "5\n", "poda-1/container": "6\n7\n", "poda-11/container": "8\n"}.items():
+        folder = tmp_path / "pids" / pods / path
+        folder.mkdir(parents=True)
+        (folder / "cgroup.procs").write_text(pids)
+    assert cgroups.pod_members("a-1", tmp_path) == {5, 6, 7}
+    assert cgroups.pod_members("a", tmp_path) == set()
+
+
 def test_cgroups_are_removed_from_the_deepest_upwards(tmp_path: Path) -> None:
     (tmp_path / "memory" / "sdxl-operator" / "a" / "b").mkdir(parents=True)
     (tmp_path / "memory" / "somebody-else").mkdir()

@@ -1,17 +1,14 @@
 """What a user or an admin can get wrong: each ends in a reason in the words of who refused; mending it is enough."""
 
-import secrets
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from dev.cluster.local.cluster import LocalCluster
-from dev.cluster.provider import choose
 from dev.demo.kubectl import Kubectl
 from dev.shell import Failed
-from tests.e2e.world import Namespace, Object, condition, merged, simulated_service
+from tests.e2e.volumes import claim, resize, small_volume
+from tests.e2e.world import Namespace, Object, condition, simulated_service
 
 
 def refused(namespace: Namespace, service: Object) -> str:
@@ -130,38 +127,12 @@ def test_a_compile_job_that_runs_out_of_memory_says_which_limit_to_raise(namespa
 
 
 @pytest.fixture
-def tiny_volume(namespace: Namespace, kubectl: Kubectl) -> Iterator[Path]:
-    """A tmpfs of one page as a PersistentVolume with its claim, both called tiny."""
-    cluster = choose()
-    if not isinstance(cluster, LocalCluster):
-        pytest.skip("a small tmpfs can be mounted only where the node sees this machine's folders")
-    folder = cluster.layout.static / f"e2e-tiny-{secrets.token_hex(4)}"
-    folder.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k,mode=0777", "tmpfs", folder], check=True)
-    volume = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": {"name": "e2e-tiny"},
-        "spec": {
-            "capacity": {"storage": "1Mi"},
-            "accessModes": ["ReadWriteMany"],
-            "persistentVolumeReclaimPolicy": "Retain",
-            "storageClassName": "e2e-tiny",
-            "hostPath": {"path": str(folder)},
-        },
-    }
-    kubectl.run("delete", "pv", "e2e-tiny", "--ignore-not-found")
-    bound = merged(
-        claim("tiny"), {"spec": {"storageClassName": "e2e-tiny", "resources": {"requests": {"storage": "1Mi"}}}}
-    )
-    namespace.apply(volume, bound)
-    yield folder
-    namespace.run("delete", "sdxl", "full", "--ignore-not-found", "--timeout=60s")
-    namespace.run("delete", "pod", "-l", "app.kubernetes.io/component", "--ignore-not-found", "--timeout=60s")
-    namespace.run("delete", "pvc", "tiny", "--wait=false")
-    kubectl.run("delete", "pv", "e2e-tiny", "--wait=false")
-    subprocess.run(["umount", "--lazy", folder], check=True)
-    folder.rmdir()
+def tiny_volume(namespace: Namespace) -> Iterator[Path]:
+    """A volume of one page with its claim, called tiny."""
+    with small_volume(namespace, "tiny", "4k") as folder:
+        yield folder
+        namespace.run("delete", "sdxl", "full", "--ignore-not-found", "--timeout=60s")
+        namespace.run("delete", "pod", "-l", "app.kubernetes.io/component", "--ignore-not-found", "--timeout=60s")
 
 
 def test_a_full_bank_volume_is_told_and_space_is_enough(namespace: Namespace, tiny_volume: Path) -> None:
@@ -171,7 +142,7 @@ def test_a_full_bank_volume_is_told_and_space_is_enough(namespace: Namespace, ti
     namespace.apply(service)
     said = namespace.wait_reason("VolumeFull", "full")
     assert "space" in said["message"].lower()
-    subprocess.run(["mount", "-o", "remount,size=1m", tiny_volume], check=True)
+    resize(tiny_volume, "1m")
     namespace.wait_ready("full")
 
 
@@ -190,13 +161,3 @@ def test_a_name_that_somebody_elses_service_has_is_left_alone(namespace: Namespa
     namespace.run("delete", "service", "taken")
     namespace.wait_ready("taken")
     assert condition(namespace.service("taken"), "Stalled") == {}
-
-
-def claim(name: str) -> Object:
-    """A small claim of the default storage class."""
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": name},
-        "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "100Mi"}}},
-    }

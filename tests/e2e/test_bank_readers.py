@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
+from tests.e2e.volumes import on_claim
 from tests.e2e.world import Namespace, Object, condition, simulated_service
 
 FLIP = """
-import glob, os
-(path,) = glob.glob("/bank/tune-bank/*/128x128b1/manifest.json")
+import glob
+(path,) = glob.glob("/volume/tune-bank/*/128x128b1/manifest.json")
 with open(path, "r+b") as file:
     first = file.read(1)
     file.seek(0)
@@ -24,18 +25,7 @@ def replicas(namespace: Namespace) -> list[Object]:
 def flip_a_byte(namespace: Namespace, image: str) -> None:
     """As a disk would: behind everybody's back, on the bank's volume."""
     (bank,) = namespace.items("sdxltunebanks")
-    container = {
-        "name": "flip",
-        "image": image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["python3", "-c", FLIP],
-        "volumeMounts": [{"name": "bank", "mountPath": "/bank"}],
-        "securityContext": {"runAsUser": 1000},
-    }
-    volume = {"name": "bank", "persistentVolumeClaim": {"claimName": bank["status"]["claimName"]}}
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "flip"}}
-    namespace.apply({**pod, "spec": {"restartPolicy": "Never", "containers": [container], "volumes": [volume]}})
-    namespace.wait(lambda: namespace.get("pod", "flip")["status"].get("phase"), lambda phase: phase == "Succeeded", 60)
+    on_claim(namespace, image, bank["status"]["claimName"], FLIP)
 
 
 def test_a_flipped_byte_is_told_made_again_and_taken_up_without_a_restart(

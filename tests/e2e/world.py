@@ -16,6 +16,8 @@ from dev.demo.kubectl import SYSTEM_NAMESPACE, Kubectl
 from dev.demo.watching import condition, is_ready, status_line
 
 ROOT = Path(__file__).resolve().parents[2]
+CHART_SETTINGS = ("settings.retentionGraceSeconds=5",)
+"""What the chart is installed with: a small grace, so that what waits for it can be tested."""
 OPERATOR_POD = "app.kubernetes.io/name=sdxl-operator"
 CLIENT = (Path(__file__).parent / "client_pod.py").read_text()
 
@@ -126,12 +128,12 @@ def service(name: str, base: Object, changes: Object) -> Object:
 
 
 def merged(base: Object, changes: Object) -> Object:
-    """A JSON merge: objects merge, everything else is replaced."""
+    """A JSON merge patch: objects merge, None removes, everything else is replaced."""
     result = dict(base)
     for key, value in changes.items():
         old = result.get(key)
         result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return result
+    return {key: value for key, value in result.items() if value is not None}
 
 
 def versions(kubectl: Kubectl, namespace: str) -> dict[str, str]:

@@ -5,7 +5,6 @@ import json
 import random
 from typing import Any
 
-import jsonschema
 import pytest
 
 from sdxl_operator import impact
@@ -22,6 +21,7 @@ from tests.operator.test_every_field_is_used import (
     KIND_SCHEMAS,
     PROFILE_SPEC,
     SERVICE_SPEC,
+    VALIDATORS,
     Path,
     another,
     get,
@@ -94,7 +94,7 @@ def edited(base: Object, path: Path, schema: Object) -> Object:
 @pytest.mark.parametrize(("path", "schema"), SERVICE_LEAVES, ids=[written(path) for path, _ in SERVICE_LEAVES])
 def test_a_field_costs_what_the_plans_make_of_it_in_both_directions(base: str, path: Path, schema: Object) -> None:
     before, after = BASES[base], edited(BASES[base], path, schema)
-    jsonschema.validate(after, KIND_SCHEMAS[SERVICE])
+    VALIDATORS[SERVICE].validate(after)
     old, new = a_resolved(before), a_resolved(after)
     assert classify(old, new).changes, f"{written(path)} is not noticed"
     assert classify(old, new).impact is seen(old, new), f"{written(path)} there"

@@ -171,3 +171,19 @@ def test_what_an_entry_took_is_in_status() -> None:
     result = {"entries": [{"bucket": "128x128b1", "state": "Kept", "digest": KEPT["digest"], "seconds": 41}]}
     status = built(None, Standing(Finding(True, Reason.COMPILING), result=result))
     assert status["entries"][0]["seconds"] == 41
+
+
+def test_for_whom_it_waits_is_told_at_once_and_stays_until_it_is_old() -> None:
+    waiting = {**SAID, "waitsFor": "job-a (process 1, compile)"}
+    found = of(waiting, SHOWN, NOW + timedelta(seconds=3))
+    assert found is not None
+    assert (found["waitsFor"], found["time"]) == ("job-a (process 1, compile)", at(3))
+    assert message(found).startswith("Compiling: bucket 2 of 4, 128x128b1, waits for job-a (process 1, compile), 74 s")
+    assert of(SAID, found, NOW + timedelta(seconds=10)) == found, "a lock that comes and goes is no news every turn"
+    later = of(SAID, found, NOW + timedelta(seconds=3) + EVERY)
+    assert later is not None and "waitsFor" not in later
+
+
+def test_a_job_that_waits_before_its_first_bucket_says_for_whom() -> None:
+    found = of({"stage": "WaitingForLock", "seconds": 4.0, "waitsFor": "job-a (process 1, compile)"})
+    assert message(found) == "WaitingForLock: waits for job-a (process 1, compile)"

@@ -84,6 +84,38 @@ def test_a_job_that_does_not_answer_changes_nothing() -> None:
     assert sample({}, None, NOW) == {}
 
 
+def test_how_long_it_takes_is_told_as_soon_as_it_is_known() -> None:
+    unknown = {name: value for name, value in SAID.items() if name != "etaSeconds"}
+    first = sample({}, {**unknown, "bytesPerSecond": 0}, NOW)
+    assert sample(first, {**unknown, "bytes": 9 * 10**9}, later(3)) == first
+    assert sample(first, SAID, later(3)) == {**SHOWN, "progressTime": at(3)}
+
+
+WAITING = "https://hub.example, asked for unet/x (try 1 of 7): the hub answered 429"
+
+
+def test_that_the_hub_is_waited_for_is_told_at_once_and_with_the_numbers() -> None:
+    found = sample(SHOWN, {**SAID, "waitsFor": WAITING}, later(3))
+    assert (found["waitsFor"], found["progressTime"]) == (WAITING, at(3))
+    assert sentence(found) == f"{sentence(SHOWN)}; waits for {WAITING}"
+
+
+def test_while_it_waits_the_words_stay_until_they_are_old() -> None:
+    found = sample(SHOWN, {**SAID, "waitsFor": WAITING}, later(3))
+    again = {**SAID, "waitsFor": WAITING.replace("try 1", "try 2")}
+    assert sample(found, again, later(10)) == found
+    assert "try 2" in sample(found, again, later(33))["waitsFor"]
+    assert sample(found, SAID, later(10)) == found, "a hub that answers and fails in turns is no news twice a minute"
+    assert "waitsFor" not in sample(found, SAID, later(33))
+
+
+def test_what_waits_without_numbers_says_at_which_stage() -> None:
+    listing = {"stage": "Listing", "bytes": 0, "totalBytes": 0, "waitsFor": "x" * 2000}
+    found = sample({}, listing, NOW)
+    assert found == {"progress": "Listing", "waitsFor": "x" * 1024, "progressTime": at(0)}
+    assert sentence(found).startswith("Listing; waits for xxx")
+
+
 def test_a_stage_without_a_total_has_no_numbers() -> None:
     assert sample({}, {**SAID, "stage": "Listing", "totalBytes": 0}, NOW) == {}
 
@@ -114,7 +146,7 @@ def test_bytes_keep_three_digits(number: int, rounded: int) -> None:
 
 def test_the_status_of_a_model_that_is_fetched_tells_how_far_it_is() -> None:
     status = status_of({}, SAID, NOW)
-    assert {name: status[name] for name in MEMBERS} == SHOWN
+    assert {name: status[name] for name in MEMBERS if name in status} == SHOWN
     assert one(status, "Ready")["message"] == sentence(SHOWN)
     assert one(status, "Ready")["reason"] == "Fetching"
 

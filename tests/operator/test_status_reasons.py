@@ -343,6 +343,12 @@ TABLE: list[tuple[str, Callable[[], Object], Reason, tuple[str, ...]]] = [
         ("2Gi", "spec.compile.resources.limits.memory"),
     ),
     (
+        "a compile Job that somebody killed, or a node without memory",
+        lambda: of_compile(a_job(FAILED), pod(ended(137), phase="Failed")),
+        R.COMPILE_FAILED,
+        ("SIGKILL", "if nobody did that, memory ran out", "2Gi", "spec.compile.resources.limits.memory"),
+    ),
+    (
         "a replica out of memory",
         lambda: unready(pod(BACK_OFF, last=ended(137, "", "OOMKilled"))),
         R.OUT_OF_MEMORY,

@@ -1,4 +1,4 @@
-"""A hub on loopback: a repository at one commit, by the APIs of Hugging Face and of ModelScope, with faults.
+"""A hub: a repository at one commit, by the APIs of Hugging Face and of ModelScope, with faults.
 
 As on the hubs, files in Git LFS are on another host, which no token may reach. It speaks HTTP 1.0: no connection
 outlives an answer.
@@ -7,6 +7,7 @@ outlives an answer.
 import hashlib
 import json
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ class Fault:
     """The connection ends after so many bytes of the body."""
     hang_after: int | None = None
     """Nothing comes after so many bytes of the body, and the connection stays."""
+    bytes_per_second: int | None = None
+    """The body comes no faster."""
     announced: bool = True
     """False: there is no Content-Length, so that an early end looks like the end."""
     flip: bool = False
@@ -123,10 +126,15 @@ class FakeHub:
 
 
 @contextmanager
-def served(hub: FakeHub) -> Iterator[FakeHub]:
-    """Serve the hub and its storage while the block runs."""
-    servers = [_Server(("127.0.0.1", 0), handler, hub) for handler in (_HubHandler, _StorageHandler)]
-    hub.endpoint, hub.storage = (f"http://127.0.0.1:{server.server_port}" for server in servers)
+def served(hub: FakeHub, host: str = "127.0.0.1", ports: tuple[int, int] = (0, 0)) -> Iterator[FakeHub]:
+    """Serve the hub and its storage while the block runs; a port that is 0 is a free one.
+
+    Where `hub.endpoint` and `hub.storage` are not set, they are the address that is listened on.
+    """
+    handlers = (_HubHandler, _StorageHandler)
+    servers = [_Server((host, port), handler, hub) for port, handler in zip(ports, handlers, strict=True)]
+    addresses = [f"http://{host}:{server.server_port}" for server in servers]
+    hub.endpoint, hub.storage = hub.endpoint or addresses[0], hub.storage or addresses[1]
     threads = [threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True) for server in servers]
     for thread in threads:
         thread.start()
@@ -220,9 +228,10 @@ class _Handler(BaseHTTPRequestHandler):
             content = bytes([content[0] ^ 1]) + content[1:]
         limits = [limit for limit in (fault.cut_after, fault.hang_after) if limit is not None]
         sent = content[: min(limits)] if limits else content
-        self.hub.served[path] += len(sent)
-        self.wfile.write(sent)
-        self.wfile.flush()
+        for part in _paced(sent, fault.bytes_per_second):
+            self.hub.served[path] += len(part)
+            self.wfile.write(part)
+            self.wfile.flush()
         if fault.hang_after is not None:
             self.hub.release.wait(60)
 
@@ -311,6 +320,15 @@ class _StorageHandler(_Handler):
     def route(self, url: Any) -> None:
         self.hub.leaks += [name for name in ("Authorization", "Cookie") if name in self.headers]
         self.content(unquote(url.path).strip("/"))
+
+
+def _paced(content: bytes, bytes_per_second: int | None) -> Iterator[bytes]:
+    """The content in one piece, or in a piece each tenth of a second."""
+    size = bytes_per_second // 10 if bytes_per_second else max(len(content), 1)
+    for start in range(0, len(content), size):
+        yield content[start : start + size]
+        if bytes_per_second:
+            time.sleep(0.1)
 
 
 def _sha256(content: bytes) -> str:

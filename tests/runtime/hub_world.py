@@ -20,6 +20,8 @@ SCHEMES = {"hf": "hub", "modelscope": "modelscope"}
 UNET = "unet/diffusion_pytorch_model.fp16.safetensors"
 VAE = "vae/diffusion_pytorch_model.fp16.safetensors"
 SMALL = "vae/config.json"
+UNET_BYTES, OTHER_BYTES = 1_500_000, 300_000
+"""What is left of a file of the abridged model: the UNet stays the largest by far."""
 
 QUICK = Patience(tries=4, first_pause=0.01, longest_pause=0.02, longest_wait=60, timeout=3, copies=2)
 """As in production, in a hurry."""
@@ -43,6 +45,13 @@ def files_of(source: str) -> dict[str, bytes]:
         names = [path for path in folder.rglob("*") if path.is_file()]
         linked = [path for part in folder.iterdir() if part.is_symlink() for path in part.rglob("*") if path.is_file()]
         return {str(path.relative_to(folder)): path.read_bytes() for path in {*names, *linked}}
+
+
+def abridged(source: str) -> dict[str, bytes]:
+    """The files of a demo source with the beginnings of its weights only: `fetch` reads no tensor of a pipeline, and
+    what is loaded, checked and written hundreds of times had better be small."""
+    kept = {UNET: UNET_BYTES}
+    return {path: content[: kept.get(path, OTHER_BYTES)] for path, content in files_of(source).items()}
 
 
 @contextmanager

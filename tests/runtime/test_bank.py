@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,16 @@ def test_without_a_bank_there_is_nothing(tmp_path: Path) -> None:
     assert why(accepted_entry(None, None, IDENTITY, BUCKET)) == "no bank is configured"
     assert "there is no bank at" in why(accepted_entry(tmp_path / "none", None, IDENTITY, BUCKET))
     assert "accepted yet" in why(accepted_entry(tmp_path, tmp_path / "none.json", IDENTITY, BUCKET))
+
+
+def test_an_accepted_entry_of_a_volume_that_was_emptied_is_missing_by_its_digest(tmp_path: Path) -> None:
+    digest = publish(tmp_path / "bank").digest
+    accepted = accept(tmp_path, {BUCKET.key: digest})
+    shutil.rmtree(tmp_path / "bank")
+    found = accepted_entry(tmp_path / "bank", accepted, IDENTITY, BUCKET)
+    assert isinstance(found, Missing)
+    assert (found.reason, found.digest) == (Why.MISSING, digest)
+    assert "its volume was emptied" in found.why
 
 
 def test_an_entry_that_was_not_accepted_is_not_loaded(tmp_path: Path) -> None:

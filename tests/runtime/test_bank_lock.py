@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import threading
 import time
 from pathlib import Path
@@ -42,6 +43,29 @@ def test_a_second_writer_fails_after_its_wait_and_says_for_whom_it_waited(tmp_pa
     assert failed.value.reason is Reason.BANK_LOCKED
     assert "first" in failed.value.message
     assert 0.2 < time.monotonic() - started < 5
+
+
+def test_whoever_waits_tells_for_whom_and_when_it_goes_on(tmp_path: Path) -> None:
+    path, told = tmp_path / ".lock", list[str]()
+    write_lock(path)
+    with locked(path, "next", wait_seconds=10, stale_seconds=0.3, waits_for=told.append):
+        assert told == ["node-b (process 7, compile)", ""]
+    with locked(path, "alone", waits_for=told.append):
+        assert len(told) == 2, "who did not wait tells nothing"
+
+
+def test_a_lock_that_does_not_fit_on_the_volume_keeps_nobody_waiting(tmp_path: Path) -> None:
+    path = tmp_path / "bank" / ".lock"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"), locked(path, "test"):
+            pytest.fail("it was held")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not path.exists()
+    with locked(path, "next", wait_seconds=0) as held:
+        assert held.mine()
 
 
 def test_a_second_writer_goes_on_once_the_first_is_done(tmp_path: Path) -> None:

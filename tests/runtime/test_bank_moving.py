@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from sdxl_runtime.bank.store import entries, verified
 from sdxl_runtime.buckets import Bucket
 from sdxl_runtime.compiling.result import Made
 from sdxl_runtime.device.simulated import SimulatedDevice
-from sdxl_runtime.lock import locked
+from sdxl_runtime.lock import Held, locked
 from sdxl_runtime.oci import Access, reading, writing
 from sdxl_runtime.oci.layout import Folder
 from sdxl_runtime.oci.names import LayoutName, parse
@@ -502,7 +503,10 @@ def test_a_registry_that_lies_about_a_file_leaves_nothing_of_its_entry(
 
 def test_while_another_writes_nothing_is_imported(bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, other = Folder(layout(tmp_path, bank)), tmp_path / "other"
-    monkeypatch.setattr(Bank, "lock", lambda self, purpose: locked(self.root / ".lock", purpose, wait_seconds=0.1))
+    def impatient(self: Bank, purpose: str, waits_for: Callable[[str], None]) -> AbstractContextManager[Held]:
+        return locked(self.root / ".lock", purpose, wait_seconds=0.1, waits_for=waits_for)
+
+    monkeypatch.setattr(Bank, "lock", impatient)
     with locked(other / ".lock", "compile for a test"), pytest.raises(Failure, match="compile for a test"):
         bring(source, "", other, Progress())
     assert content(other) == {}

@@ -301,6 +301,21 @@ def test_two_jobs_for_one_bank_do_the_work_once(settings: Settings, scripted: Sc
     assert sorted(scripted.asked) == sorted(bucket.key for bucket in BUCKETS)
 
 
+def test_a_job_that_waits_for_another_says_for_whom(settings: Settings, scripted: Scripted) -> None:
+    progress = Progress()
+    said = list[object]()
+    with bank(settings).lock("compile of another bank on this volume", lambda owner: None):
+        job = threading.Thread(target=compiling.fill, args=(settings, progress))
+        job.start()
+        while not said or said[-1] is None:
+            said.append(progress.to_json().get("waitsFor"))
+            time.sleep(0.01)
+        assert progress.state.stage == "WaitingForLock"
+    job.join()
+    assert f"process {os.getpid()}, compile of another bank on this volume" in str(said[-1])
+    assert "waitsFor" not in progress.to_json()
+
+
 def test_the_simulated_maker_says_that_it_is_simulated(settings: Settings) -> None:
     assert compiling.main(settings) == 0
     manifest = entry(settings).manifest

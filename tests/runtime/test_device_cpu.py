@@ -51,6 +51,27 @@ def test_threads_are_the_whole_cpus_of_the_containers_limit(
     assert thread_limit(*groups(tmp_path, version, own, **files)) == threads
 
 
+def test_a_package_that_does_not_fit_on_the_volume_is_the_systems_own_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch's writer would only say that writing failed."""
+    import torch
+
+    from sdxl_runtime.device import cpu
+
+    def package(exported: object, package_path: str, **options: object) -> str:
+        Path(package_path).write_bytes(b"package")
+        return package_path
+
+    monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", package)
+    graph = torch.export.export(torch.nn.Identity(), (torch.zeros(1),))
+    cpu._package(graph, tmp_path / "unet.pt2")
+    assert (tmp_path / "unet.pt2").read_bytes() == b"package"
+    (tmp_path / "full.pt2").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device"):
+        cpu._package(graph, tmp_path / "full.pt2")
+
+
 def test_threads_are_at_most_the_processors_it_may_run_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from sdxl_runtime.device.cpu import thread_limit
 

@@ -31,6 +31,19 @@ def test_it_answers_with_the_present_stage() -> None:
     assert answer == {"stage": "Exporting", "bucket": "128x128b1", **numbers}
 
 
+def test_it_says_for_whom_it_waits_until_it_goes_on() -> None:
+    progress = Progress()
+    assert "waitsFor" not in progress.to_json()
+    progress.stage("WaitingForLock")
+    progress.waits_for("node-b (process 7, compile)")
+    assert progress.to_json()["waitsFor"] == "node-b (process 7, compile)"
+    progress.waits_for("")
+    assert "waitsFor" not in progress.to_json()
+    progress.waits_for("a hub")
+    progress.stage("Checking")
+    assert "waitsFor" not in progress.to_json(), "whoever is at the next stage has gone on"
+
+
 def test_another_path_is_not_found() -> None:
     with served(Progress(), "127.0.0.1", 0) as port, pytest.raises(urllib.error.HTTPError) as error:
         read(port, "/metrics")

@@ -1,6 +1,7 @@
 """What the bank publishes later is taken up between turns, without a restart."""
 
 import json
+import shutil
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -205,6 +206,19 @@ def test_a_damaged_entry_says_which_was_accepted_and_is_taken_up_when_it_was_mad
     assert unbound.look() == []
     fill(settings, Progress())  # of the same digest: the simulated compiler always measures the same
     assert [bucket for bucket, _ in unbound.look()] == [BUCKET]
+
+
+def test_a_volume_that_was_emptied_is_told_and_what_was_made_again_is_taken_up(settings: Settings) -> None:
+    digest = accept(settings)
+    assert settings.bank_path is not None
+    shutil.rmtree(settings.bank_path)
+    health = Health(settings.buckets)
+    load_painter(settings, health)
+    assert (health.row(BUCKET).entry, health.row(BUCKET).digest) == ("Missing", digest)
+    unbound = Unbound(settings, health)
+    assert unbound.look() == []
+    fill(settings, Progress())
+    assert [entry.digest for _, entry in unbound.look()] == [digest]
 
 
 def test_an_entry_that_is_whole_and_does_not_run_is_not_tried_again(settings: Settings) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from sdxl_runtime.progress import Progress
 from sdxl_runtime.termination import Failure, Reason
 from tests.runtime.fakehub import COMMIT, LIST, REPOSITORY, FakeHub, Fault
 from tests.runtime.hub_world import (
@@ -19,10 +20,10 @@ from tests.runtime.hub_world import (
     SMALL,
     UNET,
     VAE,
+    abridged,
     contents,
     failure,
     fetch,
-    files_of,
     hub_of,
     settings_for,
 )
@@ -33,8 +34,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def model() -> dict[str, bytes]:
-    """The demo model's files."""
-    return files_of("demo://shapes")
+    """The demo model's files, abridged."""
+    return abridged("demo://shapes")
 
 
 @pytest.fixture
@@ -161,6 +162,27 @@ def test_a_connection_that_is_cut_often_loads_no_byte_twice(
     fetch(settings_for(target, scheme))
     assert contents(target) == model
     assert hub.served[UNET] == len(model[UNET])
+
+
+@EACH_HUB
+@pytest.mark.parametrize("path", [LIST, UNET])
+def test_while_a_hub_is_tried_again_progress_says_why_and_after_that_no_more(
+    hub: FakeHub, target: Path, scheme: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    tell = Progress.waits_for
+
+    def listen(progress: Progress, whom: str) -> None:
+        said.append(whom)
+        tell(progress, whom)
+
+    monkeypatch.setattr(Progress, "waits_for", listen)
+    hub.faults[path] = [Fault(status=503), Fault(status=429, headers={"Retry-After": "0"})]
+    progress = fetch(settings_for(target, scheme))
+    what = "its list of files" if path == LIST else path
+    asked = f"{hub.endpoint}, asked for {what}"
+    assert said[:2] == [f"{asked} (try {n} of 4): the hub answered {status}" for n, status in ((1, 503), (2, 429))]
+    assert "waitsFor" not in progress.to_json()
 
 
 @EACH_HUB

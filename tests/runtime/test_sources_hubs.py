@@ -17,7 +17,19 @@ from sdxl_runtime.settings import ModelContent, Settings, SettingsError
 from sdxl_runtime.sources.record import NAME as RECORD
 from sdxl_runtime.termination import Reason
 from tests.runtime.fakehub import COMMIT, LIST, REPOSITORY, FakeHub, Fault
-from tests.runtime.hub_world import OTHERS, SCHEMES, UNET, VAE, contents, failure, fetch, files_of, hub_of, settings_for
+from tests.runtime.hub_world import (
+    OTHERS,
+    SCHEMES,
+    UNET,
+    VAE,
+    abridged,
+    contents,
+    failure,
+    fetch,
+    files_of,
+    hub_of,
+    settings_for,
+)
 
 TOKEN = "hf_s3cret0f5omebody"
 EACH_HUB = pytest.mark.parametrize("scheme", SCHEMES)
@@ -25,8 +37,8 @@ EACH_HUB = pytest.mark.parametrize("scheme", SCHEMES)
 
 @pytest.fixture(scope="module")
 def model() -> dict[str, bytes]:
-    """The demo model's files."""
-    return files_of("demo://shapes")
+    """The demo model's files, abridged."""
+    return abridged("demo://shapes")
 
 
 @pytest.fixture
@@ -55,6 +67,7 @@ def test_a_variants_files_are_fetched_and_nothing_else(
 
 @EACH_HUB
 def test_a_hubs_model_has_the_digest_of_the_same_files_from_elsewhere(hub: FakeHub, target: Path, scheme: str) -> None:
+    hub.files = files_of("demo://shapes")
     copied = Settings(model_source="demo://shapes", model_variant="fp16", model_path=target.parent / "copied")
     assert (
         sources.fetch(settings_for(target, scheme), Progress())["digest"] == sources.fetch(copied, Progress())["digest"]
@@ -198,7 +211,7 @@ def test_what_is_no_lora_never_gets_its_name(hub: FakeHub, target: Path, scheme:
 
 @EACH_HUB
 def test_a_refiner_is_checked_as_one(hub: FakeHub, target: Path, scheme: str) -> None:
-    hub.files = files_of("demo://shapes-refiner")
+    hub.files = abridged("demo://shapes-refiner")
     fetch(settings_for(target, scheme, model_content=ModelContent.REFINER))
     assert measure(check(target, "fp16", ModelContent.REFINER)).files == len(hub.files)
     failed = failure(settings_for(target.parent / "other", scheme))

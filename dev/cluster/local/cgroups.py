@@ -62,6 +62,11 @@ def node_members(node: Node, root: Path = ROOT) -> set[int]:
     return _processes(leftovers(node.cgroup, root))
 
 
+def pod_members(uid: str, root: Path = ROOT) -> set[int]:
+    """The processes in one pod, by its uid, on whichever node it is."""
+    return _processes(folder for folder in leftovers(CGROUP, root) if f"/pod{uid}/" in f"{folder}/")
+
+
 def _processes(folders: Iterable[Path]) -> set[int]:
     found: set[int] = set()
     for folder in folders:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -125,6 +126,12 @@ class LocalCluster:
         with self._alone():
             node.start(self._existing(number), self.layout, archive.tools_tag())
             self._wait_for_nodes()
+
+    def kill_in_pod(self, uid: str, argument: str) -> int:
+        """End without a warning what runs in a pod with this word among its arguments; says how many processes."""
+        found = [pid for pid in cgroups.pod_members(uid) if argument in processes.command_line(pid)]
+        processes.send(found, signal.SIGKILL)
+        return len(found)
 
     def restart_kubelet(self, number: int) -> None:
         """A node's kubelet starts anew, as after its upgrade; pods go on."""

@@ -111,6 +111,8 @@ class BankProgress(Part):
     """Which one of them that is, from 1."""
     total: int | None = None
     """How many there are, those included that are there already."""
+    waits_for: Annotated[str, Field(max_length=1024)] | None = None
+    """For whom it waits: the writer that holds the bank, or a hub with what it answered last."""
     seconds: int
     """Since the Job began, rounded."""
     eta_seconds: int | None = None

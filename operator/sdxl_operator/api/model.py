@@ -60,7 +60,7 @@ class ModelStatus(Part):
     rank: int | None = None
     """The highest rank of an adapter's parts."""
     progress: str | None = None
-    """What the fetch Job is at, and how far, e.g. `Downloading 45%`; like the next five, while it is at work."""
+    """What the fetch Job is at, and how far, e.g. `Downloading 45%`; like the next six, while it is at work."""
     bytes_done: int | None = None
     """Bytes that are done of it, rounded."""
     total_bytes: int | None = None
@@ -69,6 +69,8 @@ class ModelStatus(Part):
     """How fast it is, rounded."""
     eta_seconds: int | None = None
     """How long it will still take at that speed, rounded."""
+    waits_for: Annotated[str, Field(max_length=1024)] | None = None
+    """What keeps it from going on while it tries again: another writer, or a hub that does not answer as it should."""
     progress_time: Time | None = None
     """Since when the Job says so; it is asked every few seconds, and another number is written every 30 s at most."""
     claim_name: DnsName | None = None

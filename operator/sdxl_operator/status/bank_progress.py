@@ -27,9 +27,12 @@ def sample(
     if not said.get("stage"):
         return None
     place = _place(said)
-    if last is not None and _same(last, place, PLACE) and now - parse_time(last["time"]) < EVERY:
+    waits = {"waitsFor": str(said["waitsFor"])[:1024]} if said.get("waitsFor") else {}
+    waited = last is not None and "waitsFor" in last
+    told = last is not None and _same(last, place, PLACE) and (waited or not waits)
+    if last is not None and told and now - parse_time(last["time"]) < EVERY:
         return last
-    found: Object = {**place, "seconds": rounded(whole(said, "seconds"), 2), **_eta(bank, said, others)}
+    found: Object = {**place, **waits, "seconds": rounded(whole(said, "seconds"), 2), **_eta(bank, said, others)}
     found |= {"summary": _summary(found, said), "time": timestamp(now)}
     return last if last is not None and {**found, "time": last["time"]} == last else found
 
@@ -40,10 +43,12 @@ def needs_others(said: Mapping[str, Any] | None) -> bool:
 
 
 def message(found: Mapping[str, Any] | None) -> str:
-    """A sample as a sentence, empty where there is none or no bucket's turn yet."""
-    if not found or "bucket" not in found:
+    """A sample as a sentence, empty where there is none, or neither a bucket's turn nor anybody to wait for."""
+    if not found or not found.keys() & {"bucket", "waitsFor"}:
         return ""
-    text = f"{found['stage']}: bucket {found['index']} of {found['total']}, {found['bucket']}"
+    bucket = [f"bucket {found['index']} of {found['total']}, {found['bucket']}"] if "bucket" in found else []
+    waits = [f"waits for {found['waitsFor']}"] if "waitsFor" in found else []
+    text = f"{found['stage']}: " + ", ".join([*bucket, *waits])
     so_far = f", {_span(found['seconds'])} so far" if found["seconds"] else ""
     left = f", about {_span(found['etaSeconds'])} left" if "etaSeconds" in found else ""
     return text + so_far + left + (f", by {found['etaFrom']}" if "etaFrom" in found else "")

@@ -11,8 +11,9 @@ from sdxl_operator.status.conditions import Finding, parse_time
 
 PULL_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
 START_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreCreateHookError"}
-OUT_OF_MEMORY_EXIT_CODE = 137
 PICTURE_FIELD = "spec.rollout.pictureCheck"
+KILLED_EXIT_CODE = 137
+"""128 + SIGKILL."""
 
 RUNTIME_REASONS = {
     "VolumeFull": Reason.VOLUME_FULL,
@@ -205,10 +206,14 @@ def _ending(pod: Mapping[str, Any], terminated: Mapping[str, Any], failed: Reaso
     error = result.get("error") or {}
     reason = RUNTIME_REASONS.get(str(error.get("reason")), failed)
     message = str(error.get("message") or terminated.get("message") or terminated.get("reason") or "").strip()
-    if terminated.get("reason") == "OOMKilled" or (exit_code == OUT_OF_MEMORY_EXIT_CODE and not error):
+    raising = f"its limit is {_memory_limit(pod)}: raise {memory_field}"
+    if terminated.get("reason") == "OOMKilled":
         reason, message = Reason.OUT_OF_MEMORY, "the container was killed for memory"
+    elif exit_code == KILLED_EXIT_CODE and not error:
+        # the kernel also ends processes where the whole node is short of memory, and nobody tells the kubelet why
+        message = f"the container was killed (SIGKILL); if nobody did that, memory ran out, {raising}"
     if reason is Reason.OUT_OF_MEMORY:
-        message = f"{message}; its limit is {_memory_limit(pod)}: raise {memory_field}"
+        message = f"{message}; {raising}"
     if reason is Reason.PICTURE_DIFFERS:
         message = f"{message}; restore what the bank was made with, or set {PICTURE_FIELD} to Disabled"
     where = f" (bucket {error['bucket']})" if error.get("bucket") else ""

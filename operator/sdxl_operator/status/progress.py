@@ -10,15 +10,31 @@ from sdxl_operator.status.conditions import parse_time, timestamp
 EVERY = timedelta(seconds=30)
 """A sample stays for this long, whatever the Job says in between."""
 
-MEMBERS = ("progress", "bytesDone", "totalBytes", "bytesPerSecond", "etaSeconds", "progressTime")
+MEMBERS = ("progress", "bytesDone", "totalBytes", "bytesPerSecond", "etaSeconds", "waitsFor", "progressTime")
 
 
 def sample(previous: Mapping[str, Any], progress: Mapping[str, Any] | None, now: datetime) -> Object:
-    """The members of status: the last ones while they are fresh, or while the Job does not answer; else new ones."""
+    """The members of status: the last ones while they are fresh, or while the Job does not answer; else new ones.
+
+    What the last ones lack and matters is told at once: for whom the Job waits, and how long it will take.
+    """
     last = {name: previous[name] for name in MEMBERS if name in previous}
-    fresh = "progressTime" in last and now - parse_time(last["progressTime"]) < EVERY
-    if progress is None or fresh:
+    if progress is None:
         return last
+    fresh = "progressTime" in last and now - parse_time(last["progressTime"]) < EVERY
+    found = _numbers(progress)
+    if waits_for := str(progress.get("waitsFor") or "")[:1024]:
+        found = {"progress": str(progress.get("stage")), **found, "waitsFor": waits_for}
+    if fresh and not any(name in found and name not in last for name in ("waitsFor", "etaSeconds")):
+        return last
+    if not found:
+        return {}
+    found["progressTime"] = timestamp(now)
+    return last if {**found, "progressTime": last.get("progressTime")} == last else found
+
+
+def _numbers(progress: Mapping[str, Any]) -> Object:
+    """How far it is; empty where it does not count."""
     total, done = whole(progress, "totalBytes"), whole(progress, "bytes")
     if total <= 0:
         return {}
@@ -27,19 +43,23 @@ def sample(previous: Mapping[str, Any], progress: Mapping[str, Any] | None, now:
         "bytesDone": rounded(min(done, total), 3),
         "totalBytes": total,
         "bytesPerSecond": rounded(whole(progress, "bytesPerSecond"), 2),
-        "progressTime": timestamp(now),
     }
     if progress.get("etaSeconds") is not None:
         found["etaSeconds"] = rounded(whole(progress, "etaSeconds"), 2)
-    return last if {**found, "progressTime": last.get("progressTime")} == last else found
+    return found
 
 
 def sentence(found: Mapping[str, Any]) -> str:
     """A sample as a message; empty if there is none."""
     if not found:
         return ""
-    left = f", about {found['etaSeconds']} s left" if "etaSeconds" in found else ""
-    return f"{found['progress']} of {_size(found['totalBytes'])}, {_size(found['bytesPerSecond'])}/s{left}"
+    parts = [found["progress"]]
+    if "totalBytes" in found:
+        left = f", about {found['etaSeconds']} s left" if "etaSeconds" in found else ""
+        parts = [f"{found['progress']} of {_size(found['totalBytes'])}, {_size(found['bytesPerSecond'])}/s{left}"]
+    if "waitsFor" in found:
+        parts.append(f"waits for {found['waitsFor']}")
+    return "; ".join(parts)
 
 
 def whole(progress: Mapping[str, Any], name: str) -> int:

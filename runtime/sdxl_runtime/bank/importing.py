@@ -55,7 +55,7 @@ def bring(source: Source, reference: str, root: Path, progress: Progress, check:
     known = contents(manifest, source.read(manifest.config))
     bank = Bank(root, known.identity)
     progress.stage("WaitingForLock")
-    with bank.lock(f"import of {known.digest}") as held:
+    with bank.lock(f"import of {known.digest}", progress.waits_for) as held:
         swept = bank.sweep()
         if swept:
             log.info("removed %d staging folders that interrupted writers left", swept)

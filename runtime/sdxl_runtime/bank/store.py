@@ -4,7 +4,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -53,13 +53,15 @@ class Bank:
         self.root = root
         self.folder = root / identity
 
-    def lock(self, purpose: str, wait_seconds: float = 300) -> AbstractContextManager[Held]:
-        """One writer per bank, whatever its identity.
+    def lock(
+        self, purpose: str, waits_for: Callable[[str], None], wait_seconds: float = 300
+    ) -> AbstractContextManager[Held]:
+        """One writer per bank, whatever its identity; `waits_for` is told for which other one it waits.
 
         Raises:
             Failure: `BankLocked`, naming the owner, after `wait_seconds`.
         """
-        return locked(self.root / ".lock", purpose, wait_seconds)
+        return locked(self.root / ".lock", purpose, wait_seconds, waits_for=waits_for)
 
     def sweep(self) -> int:
         """Remove what interrupted writers left in staging, of any identity; returns how many folders."""
@@ -153,10 +155,10 @@ def accepted_entry(
 
     `fields` are this process's own identity fields: with them a different identity is explained field by field.
     """
-    if root is None or not root.is_dir():
-        return Missing(f"there is no bank at {root}" if root else "no bank is configured")
+    if root is None:
+        return Missing("no bank is configured")
     if accepted_file is None or not accepted_file.is_file():
-        return Missing("no entry of the bank was accepted yet")
+        return Missing("no entry of the bank was accepted yet" if root.is_dir() else f"there is no bank at {root}")
     try:
         accepted = json.loads(accepted_file.read_bytes())
         name, digests = str(accepted["identity"]), dict(accepted["digests"])
@@ -168,6 +170,8 @@ def accepted_entry(
         return Missing(why, Why.STALE, digest)
     if not digest:
         return _not_accepted(root / identity / bucket.key)
+    if not root.is_dir():
+        return Missing(f"there is no bank at {root}, which had {bucket.key}: its volume was emptied", digest=digest)
     entry = verified(root / identity / bucket.key)
     if isinstance(entry, Missing):
         return replace(entry, digest=digest)

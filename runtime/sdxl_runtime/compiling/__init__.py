@@ -54,7 +54,7 @@ def fill(settings: Settings, progress: Progress) -> dict[str, Any]:
     progress.stage("WaitingForLock")
     # a replica's init container has nothing else to do than to wait until another replica's has filled the bank
     patience = JOB_PATIENCE_SECONDS if settings.bank_compiled is None else math.inf
-    with bank.lock(f"compile for identity {name}", patience) as held:
+    with bank.lock(f"compile for identity {name}", progress.waits_for, patience) as held:
         swept = bank.sweep()
         if swept:
             log.info("removed %d staging folders that interrupted writers left", swept)

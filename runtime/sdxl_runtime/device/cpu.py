@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -93,7 +94,11 @@ class CPUDevice:
         folder: Path,
         progress: Callable[[str], None],
     ) -> None:
-        """Export the UNet with these inputs' shapes and compile it into `unet.pt2`; lays its weights out anew."""
+        """Export the UNet with these inputs' shapes and compile it into `unet.pt2`; lays its weights out anew.
+
+        Raises:
+            OSError: it does not fit into `folder`.
+        """
         _writable_cache()
         unet.to(memory_format=WEIGHTS_LAYOUT)
         progress("Exporting")
@@ -101,9 +106,7 @@ class CPUDevice:
             warnings.simplefilter("ignore")  # what torch's compiler says about its own use of torch
             exported = torch.export.export(_Signature(unet), inputs)
             progress("Compiling")
-            torch._inductor.aoti_compile_and_package(
-                exported, package_path=str(folder / PACKAGE), inductor_configs=dict(COMPILE_OPTIONS)
-            )
+            _package(exported, folder / PACKAGE)
 
     def load(self, unet: Any, bucket: Bucket, folder: Path) -> Graph:
         """Bind the package to the UNet's own tensors, so that a change in place reaches every bucket.
@@ -122,6 +125,16 @@ class CPUDevice:
             raise RuntimeError(f"{bucket.key} was compiled for another UNet: it has no {', '.join(unknown[:3])}")
         package.bind({inner: weights[name] for name, inner in names.items()})
         return torch.inference_mode()(package)
+
+
+def _package(exported: torch.export.ExportedProgram, target: Path) -> None:
+    """Compile into a package at `target`, by way of a scratch folder: where a volume is full, torch's own writer only
+    says that writing failed, and not why."""
+    with tempfile.TemporaryDirectory(prefix="sdxl-package-") as scratch:
+        made = torch._inductor.aoti_compile_and_package(
+            exported, package_path=str(Path(scratch) / PACKAGE), inductor_configs=dict(COMPILE_OPTIONS)
+        )
+        shutil.copyfile(made, target)
 
 
 class _Signature(torch.nn.Module):

@@ -71,7 +71,8 @@ def copy(
     A target that holds something else (an older version of the model) is replaced.
     """
     staging = f".staging-{target.name}-"
-    with locked(target.parent / f".lock-{target.name}", f"fetch of {target.name}"):
+    progress.stage("WaitingForLock")
+    with locked(target.parent / f".lock-{target.name}", f"fetch of {target.name}", waits_for=progress.waits_for):
         for leftover in target.parent.glob(f"{staging}*"):
             shutil.rmtree(leftover)
         progress.stage("Comparing")

@@ -38,7 +38,8 @@ def download(hubs: Sequence[Hub], settings: Settings, progress: Progress, patien
         Failure: classified, with what to do.
     """
     target, repository = settings.model_path, hubs[0].repository
-    with locked(volume.lock_of(target), f"fetch of {target.name}") as held:
+    progress.stage("WaitingForLock")
+    with locked(volume.lock_of(target), f"fetch of {target.name}", waits_for=progress.waits_for) as held:
         volume.sweep(target)
         progress.stage("Comparing")
         origin = record.Origin.of(repository, settings)
@@ -66,7 +67,8 @@ class Loader:
 
     def load(self, client: httpx2.Client, hub: Hub, file: RemoteFile, target: Path, counted: bool = True) -> None:
         """Bring one file; see `transfer`."""
-        transfer(client, hub, file, target, self.patience, self._count if counted else self._look)
+        tries = Tries(hub, file.path, self.patience, self.progress.waits_for)
+        transfer(client, hub, file, target, tries, self._count if counted else self._look)
 
     def _count(self, count: int) -> None:
         self.progress.add_bytes(count)
@@ -99,7 +101,7 @@ def _load_with_any(hubs: Sequence[Hub], settings: Settings, staging: Path, loade
 def _load(hub: Hub, settings: Settings, staging: Path, loader: Loader) -> Wanted:
     progress = loader.progress
     progress.stage("Listing")
-    listed = _listing(hub, loader.patience)
+    listed = _listing(hub, Tries(hub, LIST, loader.patience, progress.waits_for))
     with _client(loader.patience) as client:
 
         def read(name: str, file: RemoteFile) -> Path:
@@ -118,8 +120,7 @@ def _load(hub: Hub, settings: Settings, staging: Path, loader: Loader) -> Wanted
     return wanted
 
 
-def _listing(hub: Hub, patience: Patience) -> list[RemoteFile]:
-    tries = Tries(hub, LIST, patience)
+def _listing(hub: Hub, tries: Tries) -> list[RemoteFile]:
     while True:
         try:
             return hub.list_files()

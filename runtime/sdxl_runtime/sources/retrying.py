@@ -48,14 +48,27 @@ class Transient(Exception):
 
 
 class Tries:
-    """Counts the tries of one thing that is asked of a hub, and pauses between them."""
+    """Counts the tries of one thing that is asked of a hub, and pauses between them.
 
-    def __init__(self, hub: Hub, what: str, patience: Patience, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._hub, self._what, self._patience, self._sleep = hub, what, patience, sleep
+    `waits_for` is told why nothing comes, from the first try that was in vain until something came.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        what: str,
+        patience: Patience,
+        waits_for: Callable[[str], None],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.patience = patience
+        self._hub, self._what, self._waits_for, self._sleep = hub, what, waits_for, sleep
         self._fruitless = 0
 
     def bore_fruit(self) -> None:
         """Something came; the count starts anew."""
+        if self._fruitless:
+            self._waits_for("")
         self._fruitless = 0
 
     def pause(self, error: Transient) -> None:
@@ -65,8 +78,8 @@ class Tries:
             Failure: `SourceUnavailable`, there have been enough.
         """
         self._fruitless += 1
-        if self._fruitless >= self._patience.tries or (error.after or 0) > self._patience.longest_wait:
-            asked = f", which asks to be left alone for {error.after:.0f} s" if error.after else ""
+        asked = f", which asks to be left alone for {error.after:.0f} s" if error.after else ""
+        if self._fruitless >= self.patience.tries or (error.after or 0) > self.patience.longest_wait:
             raise Failure(
                 Reason.SOURCE_UNAVAILABLE,
                 f"{self._hub.repository.source} cannot be fetched: {self._what}: {error}{asked}; tried "
@@ -75,10 +88,12 @@ class Tries:
             ) from error
         pause = self._pause_seconds() if error.after is None else error.after
         log.warning("%s: %s; try %d in %.1f s", self._what, error, self._fruitless + 1, pause)
+        count = f"try {self._fruitless} of {self.patience.tries}"
+        self._waits_for(f"{_host(self._hub.page)}, asked for {self._what} ({count}): {error}{asked}")
         self._sleep(pause)
 
     def _pause_seconds(self) -> float:
-        full = min(self._patience.first_pause * 2.0 ** (self._fruitless - 1), self._patience.longest_pause)
+        full = min(self.patience.first_pause * 2.0 ** (self._fruitless - 1), self.patience.longest_pause)
         return full * random.uniform(0.5, 1.0)  # several Jobs that failed together do not come back together
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx2
 
 from sdxl_runtime.sources.repository import Hub, RemoteFile
-from sdxl_runtime.sources.retrying import Patience, Transient, Tries, judge
+from sdxl_runtime.sources.retrying import Transient, Tries, judge
 from sdxl_runtime.termination import Failure, Reason
 
 _PARTIAL = ".partial"
@@ -34,7 +34,7 @@ def present_bytes(file: RemoteFile, target: Path) -> int:
 
 
 def transfer(
-    client: httpx2.Client, hub: Hub, file: RemoteFile, target: Path, patience: Patience, received: Callable[[int], None]
+    client: httpx2.Client, hub: Hub, file: RemoteFile, target: Path, tries: Tries, received: Callable[[int], None]
 ) -> None:
     """Bring a file to `target`; `received` is called with the bytes of each part, negative where they were wrong.
 
@@ -49,7 +49,7 @@ def transfer(
         received(-present_bytes(file, target))
         target.unlink()
     target.parent.mkdir(parents=True, exist_ok=True)
-    tries, copies = Tries(hub, file.path, patience), 0
+    copies = 0
     while True:
         try:
             _go_on(client, hub, file, partial(target), tries, received)
@@ -60,7 +60,7 @@ def transfer(
             copies += 1
             received(-present_bytes(file, target))
             partial(target).unlink(missing_ok=True)
-            if copies >= patience.copies:
+            if copies >= tries.patience.copies:
                 raise _mismatch(hub, file, error, copies) from error
             tries.pause(Transient(str(error)))
     with partial(target).open("rb") as content:
