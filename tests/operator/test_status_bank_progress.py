@@ -186,4 +186,4 @@ def test_for_whom_it_waits_is_told_at_once_and_stays_until_it_is_old() -> None:
 
 def test_a_job_that_waits_before_its_first_bucket_says_for_whom() -> None:
     found = of({"stage": "WaitingForLock", "seconds": 4.0, "waitsFor": "job-a (process 1, compile)"})
-    assert message(found) == "WaitingForLock: waits for job-a (process 1, compile)"
+    assert message(found) == "WaitingForLock: waits for job-a (process 1, compile), 4 s so far"
