@@ -218,6 +218,11 @@ def test_for_whom_a_job_waits_becomes_part_of_the_sentence() -> None:
     progress.stage("WaitingForLock")
     progress.waits_for("job-a (process 1, compile)")
     answer = json.loads(json.dumps(progress.to_json()))
-    assert bank_progress.message(bank_progress.sample({"metadata": {"name": "b"}}, answer, [], datetime(2026, 1, 1, tzinfo=UTC))) == "WaitingForLock: waits for job-a (process 1, compile)"
+    assert (
+        bank_progress.message(
+            bank_progress.sample({"metadata": {"name": "b"}}, answer, [], datetime(2026, 1, 1, tzinfo=UTC))
+        )
+        == "WaitingForLock: waits for job-a (process 1, compile)"
+    )
     found = model_progress.sample({}, answer, datetime(2026, 1, 1, tzinfo=UTC))
     assert model_progress.sentence(found) == "WaitingForLock; waits for job-a (process 1, compile)"

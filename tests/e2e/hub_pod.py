@@ -1,4 +1,4 @@
-"""Runs inside the cluster, in the runtime's image: the tests' hub with the demo model, and a port by which a test rules it.
+"""Runs in the cluster, in the runtime's image: the tests' hub with the demo model, and a port by which a test rules it.
 
 Usage: python -m tests.e2e.hub_pod HUB STORAGE   (the addresses by which pods reach ports 8080 and 8081)
 

@@ -27,7 +27,7 @@ class Hub:
         self._control.post("/", json=behaviour).raise_for_status()
 
     def seen(self) -> Object:
-        """`served`: bytes of each file that were sent, `sizes`, `asked`: requests, `leaks`: credentials shown around."""
+        """`served`: bytes of each file that were sent, `sizes`, `asked`: requests, `leaks`: credentials shown."""
         found: Object = self._control.get("/").raise_for_status().json()
         return found
 

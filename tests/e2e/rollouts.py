@@ -30,7 +30,7 @@ class Watch:
         kubectl = namespace.kubectl
         how = ["--watch", "--output-watch-events", "-o", "json"]
         words = [kubectl.program, "-n", namespace.name, "get", *what, *how]
-        self._file = TemporaryFile()
+        self._file = TemporaryFile()  # noqa: SIM115 - it lives as long as the process that writes it
         self._process = subprocess.Popen(
             ["sh", "-c", 'while :; do "$@"; sleep 0.2; done', "watch", *words],
             stdout=self._file,

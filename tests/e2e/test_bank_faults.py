@@ -1,4 +1,4 @@
-"""What can befall a tune bank: its Job killed, its volume full or emptied, two writers; and what costs nothing twice."""
+"""What can befall a tune bank: its Job killed, its volume full or emptied, two writers; what costs nothing twice."""
 
 import shutil
 from collections.abc import Iterator, Mapping

@@ -181,7 +181,8 @@ def test_for_whom_it_waits_is_told_at_once_and_stays_until_it_is_old() -> None:
     assert message(found).startswith("Compiling: bucket 2 of 4, 128x128b1, waits for job-a (process 1, compile), 74 s")
     assert of(SAID, found, NOW + timedelta(seconds=10)) == found, "a lock that comes and goes is no news every turn"
     later = of(SAID, found, NOW + timedelta(seconds=3) + EVERY)
-    assert later is not None and "waitsFor" not in later
+    assert later is not None
+    assert "waitsFor" not in later
 
 
 def test_a_job_that_waits_before_its_first_bucket_says_for_whom() -> None:

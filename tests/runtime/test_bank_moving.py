@@ -503,6 +503,7 @@ def test_a_registry_that_lies_about_a_file_leaves_nothing_of_its_entry(
 
 def test_while_another_writes_nothing_is_imported(bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, other = Folder(layout(tmp_path, bank)), tmp_path / "other"
+
     def impatient(self: Bank, purpose: str, waits_for: Callable[[str], None]) -> AbstractContextManager[Held]:
         return locked(self.root / ".lock", purpose, wait_seconds=0.1, waits_for=waits_for)
 
