@@ -90,7 +90,7 @@ def work(key: str) -> int | None:
 def named(sources: Iterable[Source], own: str = "") -> str:
     """Sources for people: `128x128b1 and 2 more of bank b`; the bank `own` is `this bank`."""
     by_bank: dict[str, list[str]] = {}
-    for source in sources:
+    for source in dict.fromkeys(sources):
         by_bank.setdefault(source.bank, []).append(source.key)
     return "; ".join(
         f"{_listed(keys)} of {'this bank' if bank == own else f'bank {bank}'}" for bank, keys in by_bank.items()
