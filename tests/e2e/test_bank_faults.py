@@ -139,8 +139,8 @@ def test_of_two_jobs_for_one_volume_one_writes_and_the_other_waits_and_says_for_
     host = writer["metadata"]["name"][:63]
     told = namespace.wait(
         lambda: condition(namespace.service("second"), "BankReady"),
-        lambda found: "waits for" in found.get("message", ""),
-        30,
+        lambda found: "WaitingForLock" in found.get("message", ""),
+        60,
     )
     assert f"WaitingForLock: waits for {host} (process 1, compile for identity" in told["message"]
     for name in ("first", "second"):
