@@ -15,6 +15,10 @@ from dataclasses import dataclass
 Command = tuple[str, ...]
 
 PYTEST = ("-m", "pytest", "-q")
+BESIDE = ("-n", "auto", "--maxprocesses=4", "--dist=worksteal")
+"""As many processes as processors, and not more than memory has room for where each loads torch."""
+FILES_BESIDE = ("-n", "3", "--dist=loadfile")
+"""Tests on the cluster mostly wait; those of one file follow one another in its namespace."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +50,7 @@ TIERS = (
         commands=(
             (
                 *PYTEST,
+                *BESIDE,
                 "tests/operator",
                 "tests/runtime",
                 "tests/dev",
@@ -86,7 +91,8 @@ TIERS = (
         commands=(
             ("-m", "dev.cluster", "up"),
             ("-m", "dev.images", "--load"),
-            (*PYTEST, "tests/dev", "tests/e2e", "tests/ascend", "-m", "cluster and not long"),
+            (*PYTEST, *FILES_BESIDE, "tests/e2e", "-m", "not long and not alone"),
+            (*PYTEST, "tests/dev", "tests/e2e", "tests/ascend", "-m", "cluster and alone and not long"),
         ),
     ),
     Tier(
@@ -110,7 +116,7 @@ class Result:
     passed: bool
     seconds: float
     counts: str
-    """What pytest counted, e.g. `151 passed in 31.33s`; else empty."""
+    """What pytest counted, e.g. `151 passed in 31.33s`, of each run of it; else empty."""
 
     def __str__(self) -> str:
         outcome = "ok    " if self.passed else "FAILED"
@@ -119,14 +125,14 @@ class Result:
 
 def run(tier: Tier) -> Result:
     """Run a tier's commands, showing what they print; the first that fails ends it."""
-    began, counts = time.monotonic(), ""
+    began, counts = time.monotonic(), list[str]()
     print(f"\n== {tier.name}: {tier.about}", flush=True)
     for command in tier.commands:
         code, said = _show([sys.executable, *command])
-        counts = said or counts
+        counts += [said] if said else []
         if code != 0:
-            return Result(tier, False, time.monotonic() - began, counts)
-    return Result(tier, True, time.monotonic() - began, counts)
+            return Result(tier, False, time.monotonic() - began, ", ".join(counts))
+    return Result(tier, True, time.monotonic() - began, ", ".join(counts))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

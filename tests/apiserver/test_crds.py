@@ -186,6 +186,15 @@ def test_a_profile_variable_with_two_sources_is_refused(apiserver: ApiServer) ->
     assert "give exactly one of value and fieldRef" in answer
 
 
+def test_a_profile_may_set_what_the_simulated_device_does_and_nothing_else_of_the_operators(
+    apiserver: ApiServer,
+) -> None:
+    differs = {"name": "SDXL_SIMULATED_PICTURE_DIFFERS", "value": "All"}
+    apiserver.apply(a_profile("simulates", environment=[differs]))
+    answer = apiserver.apply(a_profile("simulates", environment=[{"name": "SDXL_PORT", "value": "1"}]), check=False)
+    assert "SDXL_ variables belong to the operator" in answer
+
+
 @pytest.mark.parametrize("source", [FROM, f"oci://h/b:v1@{DIGEST}", f"oci://h.example/a/b-c_d.e@{DIGEST}"])
 def test_a_bank_may_come_from_an_artefact_by_its_digest(apiserver: ApiServer, namespace: str, source: str) -> None:
     apiserver.apply(a_service(namespace, tuneBank={"from": source}))

@@ -70,7 +70,10 @@ class ProfileEnvironment(Part):
     model_config = ConfigDict(
         json_schema_extra=rules(
             ("has(self.value) != has(self.fieldRef)", "give exactly one of value and fieldRef"),
-            ("!self.name.startsWith('SDXL_')", "SDXL_ variables belong to the operator"),
+            (
+                "!self.name.startsWith('SDXL_') || self.name.startsWith('SDXL_SIMULATED_')",
+                "SDXL_ variables belong to the operator, those of the simulated device (SDXL_SIMULATED_) apart",
+            ),
         )
     )
 
