@@ -21,10 +21,12 @@ from dev import base_image
 from dev.cache import cache_root, locked
 from dev.cluster.local import packages
 from dev.cluster.provider import choose
-from dev.engine import buildah, docker_answers, image_exists
+from dev.engine import buildah, docker_answers, forget_old, image_exists
 from dev.shell import Failed, run, say, step, stream, succeeds
 
 ROOT = Path(__file__).parent.parent
+KEPT = 4
+"""So many builds of an image are kept: whoever goes back and forth between two changes builds neither again."""
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
@@ -98,6 +100,7 @@ def _build(image: Image, root: Path) -> str:
             with step(f"building {reference}"):
                 builder = _build_with_docker if docker_answers() else _build_with_buildah
                 builder(image, reference, log, root)
+            forget_old(f"{image.latest}-", KEPT)
         if root == ROOT:
             tag = ["docker", "tag"] if docker_answers() else buildah("tag")
             run([*tag, reference, image.latest])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dev import cache, images, locks
+from dev import cache, engine, images, locks
 from dev.cluster import programs
 from dev.cluster.local import archive, loading
 from dev.images import Image
@@ -63,6 +63,21 @@ def test_code_is_readable_whatever_the_checkout_s_permissions(image: Image) -> N
 def test_code_is_copied_after_the_dependencies(image: Image) -> None:
     text = (images.ROOT / image.dockerfile).read_text()
     assert text.index("COPY locks/") < text.index("uv pip install") < text.index(f" {image.copies[1]} ")
+
+
+def test_old_builds_are_forgotten_and_those_of_other_images_are_not() -> None:
+    def made(at: int, *names: str) -> dict[str, object]:
+        return {"names": list(names), "createdatraw": f"2026-01-0{at}T00:00:00.5Z"}
+
+    listed = [
+        made(3, "localhost/a:dev-3", "localhost/a:dev"),
+        made(1, "localhost/a:dev-1"),
+        made(4, "localhost/a:dev-4"),
+        made(2, "localhost/a:dev-2", "localhost/b:dev-1"),
+        {"names": None, "createdatraw": "2026-01-09T00:00:00Z"},
+    ]
+    assert engine.older(listed, "localhost/a:dev-", 2) == ["localhost/a:dev-2", "localhost/a:dev-1"]
+    assert engine.older(None, "localhost/a:dev-", 2) == [], "buildah says null where it has none"
 
 
 def test_an_image_of_another_checkout_is_never_the_latest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
