@@ -78,7 +78,7 @@ TIERS = (
     Tier(
         name="charts",
         about="the chart: linted, rendered, read",
-        commands=((*PYTEST, "tests/charts", "-m", "not long"),),
+        commands=((*PYTEST, *BESIDE, "tests/charts", "-m", "not long"),),
     ),
     Tier(
         name="apiserver",

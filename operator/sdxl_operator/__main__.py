@@ -26,9 +26,9 @@ from sdxl_operator.naming import Key
 from sdxl_operator.reconcile import Context, SigningSecrets, reconcile
 from sdxl_operator.runtime_client import HttpRuntime
 from sdxl_operator.settings import OperatorSettings, SettingsError
-from sdxl_operator.startup import StartupError, apply_profiles, check_crds
+from sdxl_operator.startup import StartupError, apply_profiles, check_crds, may_read_nodes
 from sdxl_operator.watch import Login, handlers, watch
-from sdxl_operator.workers import add_all, resync, work
+from sdxl_operator.workers import add_all, add_banks, resync, work
 from sdxl_operator.workqueue import WorkQueue
 
 log = logging.getLogger("sdxl_operator")
@@ -106,7 +106,9 @@ async def _keep_turning(context: Context, queue: WorkQueue[Key], login: Login) -
     metrics.QUEUE_DEPTH.set_function(queue.__len__)
     if settings.metrics_port:
         metrics.serve(settings.metrics_port, settings.bind_address)
-    registry = handlers(queue, partial(add_all, cluster, queue, settings.namespace), login)
+    everything = partial(add_all, cluster, queue, settings.namespace)
+    banks = partial(add_banks, cluster, queue, settings.namespace) if await may_read_nodes(cluster) else None
+    registry = handlers(queue, everything, login, banks)
     log.info("sdxl-operator %s watches %s", __version__, settings.namespace or "all namespaces")
     async with asyncio.TaskGroup() as tasks:
         # these begin before kopf does, or it would cancel them with its own on the way out

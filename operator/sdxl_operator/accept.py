@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from sdxl_operator import naming
 from sdxl_operator.api.bank import BankSpec
 from sdxl_operator.api.profile import ProfileSpec
 from sdxl_operator.api.service import ServiceSpec
@@ -61,6 +62,10 @@ def bank_fits(service: Resolved) -> Finding:
     if service.bank is None:
         text = f"spec.tuneBank.bankRef names SDXLTuneBank {named.name}, which does not exist in this namespace"
         return Finding(False, Reason.BANK_NOT_FOUND, text, stalled=True)
+    whole = naming.whole_bank(service.named_bank or {"metadata": {"name": named.name}})
+    if whole != named.name:
+        text = f"spec.tuneBank.bankRef: SDXLTuneBank {named.name} is the part of {whole} for some nodes: name {whole}"
+        return Finding(False, Reason.BANK_DIFFERS, text, stalled=True)
     wanted, there = _made_for(service.own_bank), _made_for(service.bank)
     differing = [
         f"{field} is {there.get(field)} there, {wanted.get(field)} here"

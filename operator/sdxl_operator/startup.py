@@ -73,6 +73,16 @@ async def apply_profiles(cluster: Cluster, folder: Path) -> None:
             log.error("%s: the profile was refused: %s", path, error)
 
 
+async def may_read_nodes(cluster: Cluster) -> bool:
+    """Whether banks can be made by class of nodes; else one bank does for all, and replicas alone find out."""
+    try:
+        await cluster.list("v1", "Node")
+    except Forbidden:
+        log.warning("nodes may not be read: identityLabels of AcceleratorProfiles are of no effect")
+        return False
+    return True
+
+
 async def _until_served(cluster: ServingCluster) -> None:
     """A CRD that was just made is served a moment later, and the watch looks only once."""
     wanted = {kind.kind for kind in KINDS}

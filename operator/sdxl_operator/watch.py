@@ -10,14 +10,16 @@ from typing import Any
 import kopf
 
 from sdxl_operator import naming
-from sdxl_operator.naming import Key
+from sdxl_operator.naming import Key, Object
 from sdxl_operator.settings import OperatorSettings
+from sdxl_operator.status import node_class
 from sdxl_operator.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
 
 RECONCILED = ("sdxlservices", "sdxlmodels", "sdxltunebanks")
 PROFILES = "acceleratorprofiles"
+NODES = "nodes"
 CHILDREN = (
     ("", "v1", "configmaps"),
     ("", "v1", "persistentvolumeclaims"),
@@ -34,9 +36,15 @@ Login = Callable[[], Awaitable[kopf.ConnectionInfo]]
 
 
 def handlers(
-    queue: WorkQueue[Key], profiles_changed: Callable[[], Awaitable[None]], login: Login
+    queue: WorkQueue[Key],
+    profiles_changed: Callable[[], Awaitable[None]],
+    login: Login,
+    nodes_changed: Callable[[], Awaitable[None]] | None = None,
 ) -> kopf.OperatorRegistry:
-    """What kopf calls: a custom resource's event adds its key, a child's event the keys of those it was made for."""
+    """What kopf calls: a custom resource's event adds its key, a child's event the keys of those it was made for.
+
+    `nodes_changed` is called when nodes come or go, or change in what banks depend on; None: they may not be read.
+    """
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -51,6 +59,19 @@ def handlers(
         if event["type"] is not None:  # the first list: everything is reconciled at the start anyway
             await profiles_changed()
 
+    shapes: dict[str, Object] = {}
+
+    async def node_changed(event: kopf.RawEvent, **_: Any) -> None:
+        name, first_list = event["object"]["metadata"]["name"], event["type"] is None
+        before = shapes.pop(name, None)
+        after = None if event["type"] == "DELETED" else node_class.shape(event["object"])
+        if after is not None:
+            shapes[name] = after
+        if nodes_changed is not None and before != after and not (first_list and before is None):
+            await nodes_changed()
+
+    if nodes_changed is not None:
+        kopf.on.event("", "v1", NODES, registry=registry)(node_changed)
     for plural in RECONCILED:
         kopf.on.event(naming.GROUP, naming.VERSION, plural, registry=registry)(changed)
     for group, version, plural in CHILDREN:

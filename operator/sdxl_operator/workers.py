@@ -44,6 +44,12 @@ async def add_all(cluster: Cluster, queue: WorkQueue[Key], namespace: str) -> No
                     queue.add(key)
 
 
+async def add_banks(cluster: Cluster, queue: WorkQueue[Key], namespace: str) -> None:
+    """Add the key of every bank: which classes of nodes there are may have changed."""
+    for bank in await cluster.list(naming.API_VERSION, naming.BANK, namespace):
+        queue.add(Key(naming.BANK, bank["metadata"]["namespace"], bank["metadata"]["name"]))
+
+
 async def _take_turn(queue: WorkQueue[Key], key: Key, turn: Turn) -> None:
     loop = asyncio.get_running_loop()
     began, result = loop.time(), "error"

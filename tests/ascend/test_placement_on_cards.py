@@ -23,10 +23,15 @@ def gone_after_each(namespace: Namespace) -> Iterator[None]:
 
 
 def placement(namespace: Namespace) -> Object:
-    """Where the only bank is filled."""
-    banks = namespace.items("sdxltunebanks")
-    found: Object = (banks[0].get("status") or {}).get("placement") or {} if banks else {}
+    """Where the service's bank is filled."""
+    found: Object = (bank_of(namespace).get("status") or {}).get("placement") or {}
     return found
+
+
+def bank_of(namespace: Namespace) -> Object:
+    """The bank that the service uses, empty where there is none yet."""
+    name = (namespace.service().get("status") or {}).get("bank")
+    return namespace.get("sdxltunebank", name) if name else {}
 
 
 def wait_until_lent(namespace: Namespace) -> None:
@@ -40,7 +45,7 @@ def wait_until_whole(namespace: Namespace, buckets: list[Any]) -> Object:
     service = namespace.wait_ready(seconds=240)
     assert service["status"]["readyReplicas"] == CARDS
     assert service["status"]["bucketSummary"] == f"{len(buckets)}/{len(buckets)}"
-    (bank,) = namespace.items("sdxltunebanks")
+    bank = bank_of(namespace)
     assert bank["status"]["summary"] == f"{len(buckets)}/{len(buckets)}"
     assert "lender" not in bank["status"]["placement"]
     return service

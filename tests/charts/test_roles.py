@@ -30,6 +30,7 @@ SERVED: Rights = {
     ("events.k8s.io", "events"): {"create", "patch"},
 }
 PROFILES = ("sdxl.dev", "acceleratorprofiles")
+NODES = ("", "nodes")
 CRDS = ("apiextensions.k8s.io", "customresourcedefinitions")
 
 
@@ -60,15 +61,16 @@ def test_the_operator_may_touch_the_kinds_that_its_source_names_and_no_others(re
 
 def test_serving_all_namespaces_takes_one_cluster_role(render: Any) -> None:
     objects = render("default")
-    expected = SERVED | {PROFILES: READ | {"create", "patch"}, CRDS: {"get"}}
+    expected = SERVED | {PROFILES: READ | {"create", "patch"}, CRDS: {"get"}, NODES: READ}
     assert rights(objects, "ClusterRole", "release-sdxl-operator") == expected
     assert not [item for item in objects if item["kind"] == "Role"]
 
 
-def test_serving_one_namespace_takes_a_role_there_and_reading_profiles(render: Any) -> None:
+def test_serving_one_namespace_takes_a_role_there_and_reading_profiles_and_nodes(render: Any) -> None:
     objects = render("namespaced")
     assert rights(objects, "Role", "release-sdxl-operator") == SERVED
-    assert rights(objects, "ClusterRole", "release-sdxl-operator") == {PROFILES: READ, CRDS: {"get"}}
+    cluster_wide = {PROFILES: READ, CRDS: {"get"}, NODES: READ}
+    assert rights(objects, "ClusterRole", "release-sdxl-operator") == cluster_wide
     for role in (item for item in objects if item["kind"] in ("Role", "RoleBinding")):
         assert role["metadata"]["namespace"] == "studio"
 
@@ -79,11 +81,17 @@ def test_nothing_is_allowed_by_a_star(objects: list[dict[str, Any]]) -> None:
             assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
 
 
-def test_the_operator_reads_no_secret_and_no_node(objects: list[dict[str, Any]]) -> None:
+def test_nodes_are_read_only_where_the_values_allow_it(render: Any) -> None:
+    objects = render("default", "--set", "rbac.nodes=false")
+    assert NODES not in rights(objects, "ClusterRole", "release-sdxl-operator")
+
+
+def test_the_operator_reads_no_secret_and_writes_no_node(objects: list[dict[str, Any]]) -> None:
     for kind in ("Role", "ClusterRole"):
         allowed = rights(objects, kind, "release-sdxl-operator")
         assert allowed.get(("", "secrets"), {"create"}) == {"create"}
-        assert not {resource for _, resource in allowed} & {"nodes", "pods/exec", "serviceaccounts"}
+        assert allowed.get(NODES, READ) == READ
+        assert not {resource for _, resource in allowed} & {"nodes/status", "pods/exec", "serviceaccounts"}
 
 
 def test_every_binding_names_the_operators_account_and_a_role_that_is_there(objects: list[dict[str, Any]]) -> None:

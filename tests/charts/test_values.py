@@ -28,6 +28,7 @@ OTHER: dict[str, Any] = {
     "profiles.simulated.spec.recommendedCompileMode": "AheadOfTime",
     "profiles.ascend-910b.spec.recommendedCompileMode": "AheadOfTime",
     "profiles.ascend-910b.spec.resource.name": "huawei.com/other",
+    "profiles.ascend-910b.spec.identityLabels": ["other"],
     "profiles.ascend-910b.spec.environment": [{"name": "OTHER", "value": "other"}],
     "networkPolicy.metricsFrom": [{"podSelector": {}}],
     "networkPolicy.apiServerPorts": [8443],

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sdxl_operator import naming
 from sdxl_operator.accept import bank_fits
 from sdxl_operator.naming import BANK, Object
 from sdxl_operator.plan import bank as plan_bank
@@ -156,6 +157,15 @@ def test_a_bank_that_was_made_for_something_else_is_refused_field_by_field(chang
     assert not found.holds
     assert found.stalled
     assert words in found.message
+
+
+def test_the_part_of_a_bank_for_some_nodes_cannot_be_named() -> None:
+    service = named(nodeClass={"chip": "x"})
+    part = service.named_bank or {}
+    part["metadata"]["labels"] = {naming.WHOLE_BANK_LABEL: "the-whole"}
+    found = bank_fits(service)
+    assert (found.holds, found.reason, found.stalled) == (False, naming.Reason.BANK_DIFFERS, True)
+    assert found.message.endswith("name the-whole")
 
 
 def test_all_fields_that_differ_are_named_at_once() -> None:

@@ -14,6 +14,7 @@ import pytest
 from sdxl_operator import crd, naming
 from sdxl_operator.accept import Refusal, accept
 from sdxl_operator.api import KINDS, BankSpec
+from sdxl_operator.api.profile import ProfileSpec
 from sdxl_operator.naming import API_VERSION, BANK, MODEL, PROFILE, SERVICE, Key, Object
 from sdxl_operator.plan import bank as plan_bank
 from sdxl_operator.plan import claim, deployment, disruption, replica
@@ -24,6 +25,7 @@ from sdxl_operator.plan.bank_import import import_job
 from sdxl_operator.plan.placement import Candidate, Placed, by_wish, of_job
 from sdxl_operator.plan.resolved import Resolved
 from sdxl_operator.plan.weights import Weights
+from sdxl_operator.status import node_class
 from sdxl_operator.status.usage import Usage
 from tests.operator.builders import DIGEST, NAMESPACE, NOW, a_profile, a_service, owner
 from tests.operator.world import Life
@@ -189,7 +191,7 @@ def of_service(spec: Object, profile: Object) -> Any:
     if isinstance(verdict, Refusal):
         return ["refused", verdict.finding.reason.value]
     models = [part for item in verdict.weights for part in _of_model(verdict, item)]
-    rendered = [*models, *_of_bank(verdict), *_of_replicas(service, verdict)]
+    rendered = [*models, *_of_bank(verdict), *_of_replicas(service, verdict), *_of_nodes(verdict.profile)]
     text = json.dumps(rendered, sort_keys=True)
     for item in verdict.weights:
         text = text.replace(item.name, item.role.upper())
@@ -216,6 +218,13 @@ def _of_bank(service: Resolved) -> list[Any]:
     holders = [Candidate("studio", 1, wish.placement, borrow) for borrow in (wish.borrow, False)]
     placed = [of_job("no card", True, [holder], Placed(), "card").to_status() for holder in holders]
     return [job, claim.build(bank, naming.BANK_LABEL, "bank"), usage.to_status(), by_wish(holders), *placed]
+
+
+def _of_nodes(profile: ProfileSpec) -> list[Any]:
+    labels: Object = {"cpu": "a", "other": "a", **profile.node_selector}
+    nodes = [{"metadata": {"name": "n", "labels": {**labels, "other": value}}} for value in ("a", "b")]
+    anywhere = profile.model_copy(update={"resource": None})
+    return [len(node_class.classes(nodes, anywhere))]
 
 
 def _of_replicas(service: Object, wanted: Resolved) -> list[Any]:

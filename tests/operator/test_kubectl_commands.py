@@ -279,7 +279,7 @@ async def test_a_name_that_is_not_there_is_answered_with_those_that_are(shell: S
 async def test_banks_and_models_are_tables_of_one_namespace_or_of_all(shell: Shell) -> None:
     banks = (await shell.run("banks")).splitlines()
     assert banks[0].split()[:4] == ["NAMESPACE", "NAME", "READY", "REASON"]
-    assert banks[1].split()[2:8] == ["True", "Compiled", "1/1", "cpu", "Auto", "2s"]
+    assert banks[1].split()[2:8] == ["True", "Compiled", "1/1", "cpu", "all", "Auto"]
     models = (await shell.run("models", "-A")).splitlines()
     assert models[1].split()[2:5] == ["True", "ModelPresent", "demo://shapes"]
     assert "studio" in models[1]
@@ -291,7 +291,7 @@ async def test_banks_and_models_are_tables_of_one_namespace_or_of_all(shell: She
     ("component", "selector"),
     [
         ("server", "sdxl.dev/service=studio,app.kubernetes.io/component=server"),
-        ("compile", "sdxl.dev/bank={bank},app.kubernetes.io/component=compile"),
+        ("compile", "sdxl.dev/bank in ({bank}),app.kubernetes.io/component=compile"),
         ("fetch", "sdxl.dev/model in ({model}),app.kubernetes.io/component=fetch"),
     ],
 )

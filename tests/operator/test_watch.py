@@ -13,7 +13,7 @@ import pytest
 from sdxl_operator import naming
 from sdxl_operator.naming import BANK, MODEL, PROFILE, SERVICE, Key, Object
 from sdxl_operator.settings import OperatorSettings
-from sdxl_operator.watch import CHILDREN, PROFILES, RECONCILED, configured, handlers
+from sdxl_operator.watch import CHILDREN, NODES, PROFILES, RECONCILED, configured, handlers
 from sdxl_operator.workqueue import WorkQueue
 
 KINDS = {"sdxlservices": SERVICE, "sdxlmodels": MODEL, "sdxltunebanks": BANK, PROFILES: PROFILE}
@@ -26,11 +26,15 @@ class Operator:
     def __init__(self) -> None:
         self.queue: WorkQueue[Key] = WorkQueue()
         self.profile_changes = 0
+        self.node_changes = 0
         self.profile_changed = asyncio.Event()
 
     async def on_profile(self) -> None:
         self.profile_changes += 1
         self.profile_changed.set()
+
+    async def on_nodes(self) -> None:
+        self.node_changes += 1
 
     async def keys(self, count: int) -> set[Key]:
         """The next keys; each ends its turn at once."""
@@ -47,7 +51,7 @@ class Operator:
 def declare(server: Any) -> None:
     """The kinds that are watched, and the two that kopf itself looks for."""
     described = [("", "v1", "namespaces", False), ("apiextensions.k8s.io", "v1", "customresourcedefinitions", False)]
-    described += [(*child, True) for child in CHILDREN]
+    described += [(*child, True) for child in CHILDREN] + [("", "v1", NODES, False)]
     described += [(naming.GROUP, naming.VERSION, plural, plural != PROFILES) for plural in KINDS]
     for group, version, plural, namespaced in described:
         server.resources[f"{group}/{version}/{plural}".lstrip("/")] = {
@@ -59,7 +63,7 @@ def declare(server: Any) -> None:
 
 
 @asynccontextmanager
-async def watching(server: Any, settings: OperatorSettings = SETTINGS) -> AsyncIterator[Operator]:
+async def watching(server: Any, settings: OperatorSettings = SETTINGS, nodes: bool = False) -> AsyncIterator[Operator]:
     """kopf with our handlers, until the test is done with it."""
     declare(server)
     operator, ready, stop = Operator(), asyncio.Event(), asyncio.Event()
@@ -69,7 +73,7 @@ async def watching(server: Any, settings: OperatorSettings = SETTINGS) -> AsyncI
 
     task = asyncio.create_task(
         kopf.operator(
-            registry=handlers(operator.queue, operator.on_profile, login),
+            registry=handlers(operator.queue, operator.on_profile, login, operator.on_nodes if nodes else None),
             settings=configured(settings),
             standalone=True,
             clusterwide=not settings.namespace,
@@ -102,6 +106,13 @@ def a_child(kind: str, name: str, **labels: str) -> Object:
 async def create(server: Any, path: str, obj: Object) -> None:
     url = f"{str(server.url).rstrip('/')}{path}"
     async with aiohttp.ClientSession() as session, session.post(url, json=obj) as response:
+        assert response.status == 200, await response.text()
+
+
+async def patch(server: Any, path: str, change: Object) -> None:
+    url = f"{str(server.url).rstrip('/')}{path}"
+    headers = {"Content-Type": "application/merge-patch+json"}
+    async with aiohttp.ClientSession() as session, session.patch(url, json=change, headers=headers) as response:
         assert response.status == 200, await response.text()
 
 
@@ -197,3 +208,34 @@ async def test_one_namespace_is_watched_where_one_is_set(kmock: Any) -> None:
     namespaces = {request.resource.plural: request.namespace for request in reads(kmock)}
     assert namespaces.pop(PROFILES) is None
     assert set(namespaces.values()) == {"team"}
+
+
+def a_node(name: str, driver: str = "1", beat: str = "1") -> Object:
+    metadata = {"name": name, "uid": f"uid-{name}", "resourceVersion": beat, "labels": {"driver": driver}}
+    status = {"capacity": {"cpu": "4"}, "conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": beat}]}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "status": status}
+
+
+async def test_banks_hear_of_nodes_that_come_and_of_labels_that_change_and_not_of_heartbeats(kmock: Any) -> None:
+    kmock.objects["v1/nodes", None, "a"] = a_node("a")
+    async with watching(kmock, nodes=True) as operator:
+        await until_watched(kmock, NODES)
+        assert operator.node_changes == 0, "what is there at first is no change"
+        await create(kmock, "/api/v1/nodes", a_node("b"))
+        async with asyncio.timeout(10):
+            while operator.node_changes < 1:  # noqa: ASYNC110 - a counter has nothing to wait for
+                await asyncio.sleep(0.02)
+        await patch(kmock, "/api/v1/nodes/b", {"status": a_node("b", beat="2")["status"]})
+        await patch(kmock, "/api/v1/nodes/b", {"metadata": {"labels": {"driver": "2"}}})
+        async with asyncio.timeout(10):
+            while operator.node_changes < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.2)
+        assert operator.node_changes == 2
+
+
+async def test_where_nodes_may_not_be_read_they_are_not_watched(kmock: Any) -> None:
+    async with watching(kmock) as operator:
+        await until_watched(kmock, PROFILES)
+        assert not any(NODES in str(request.url) for request in reads(kmock))
+        assert operator.node_changes == 0

@@ -131,6 +131,19 @@ def test_an_accepted_entry_of_a_volume_that_was_emptied_is_missing_by_its_digest
     assert "its volume was emptied" in found.why
 
 
+def test_of_several_identities_that_were_accepted_a_process_finds_its_own(tmp_path: Path) -> None:
+    entry = publish(tmp_path)
+    accepted = accept(tmp_path, {BUCKET.key: "sha256:other"}, "0" * 16)
+    both = {**json.loads(accepted.read_text()), "others": {IDENTITY: {BUCKET.key: entry.digest}}}
+    accepted.write_text(json.dumps(both))
+    found = accepted_entry(tmp_path, accepted, IDENTITY, BUCKET)
+    assert isinstance(found, Entry)
+    assert found.digest == entry.digest
+    third = accepted_entry(tmp_path, accepted, "3" * 16, BUCKET)
+    assert isinstance(third, Missing)
+    assert (third.reason, third.digest) == (Why.STALE, "sha256:other")
+
+
 def test_an_entry_that_was_not_accepted_is_not_loaded(tmp_path: Path) -> None:
     publish(tmp_path)
     assert "no kept entry for 128x128b1" in why(accepted_entry(tmp_path, accept(tmp_path, {}), IDENTITY, BUCKET))

@@ -64,6 +64,10 @@ class BankSpec(Part):
     """The options that change what is compiled."""
     volume: Volume = Volume()
     """Where compiled buckets are kept."""
+    node_class: (
+        Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(json_schema_extra={"maxProperties": 8})] | None
+    ) = None
+    """Labels of the nodes that it is made on, from the profile's identityLabels; '' for one that they lack."""
     from_: Annotated[str, bank_source()] | None = Field(default=None, alias="from")
     """The OCI artefact that it is imported from; nothing is compiled then."""
 
@@ -96,6 +100,8 @@ class BankEntry(Part):
     """Compiled against eager; eager is 100."""
     seconds: int | None = None
     """What it took to compile, measure and compare; the model's loading, once for each Job, is not in it."""
+    other_digests: Annotated[list[str], Field(max_length=64)] = []
+    """The digests of the same bucket on other node classes."""
     why: str | None = None
     """Why it was dropped, or is missing."""
 
@@ -125,6 +131,21 @@ class BankProgress(Part):
     """Since when this is so."""
 
 
+class BankNodeClass(Part):
+    """The part of a bank that is for one class of nodes: an SDXLTuneBank of its own, on the same volume."""
+
+    bank: DnsName
+    """That SDXLTuneBank."""
+    node_class: Annotated[dict[str, str], Field(json_schema_extra={"maxProperties": 8})] = {}
+    """The nodes' labels."""
+    nodes: int
+    """How many such nodes there are now."""
+    state: Literal["Ready", "Pending", "Failing"]
+    """Whether it has every bucket; one is made after the other, those that fail last."""
+    summary: str | None = None
+    """Finished buckets of all."""
+
+
 class BankStatus(Part):
     """What was observed."""
 
@@ -142,6 +163,8 @@ class BankStatus(Part):
     """How far the compile or import Job is, while it is at work."""
     claim_name: DnsName | None = None
     """The claim that holds it."""
+    node_classes: Annotated[list[BankNodeClass], Field(max_length=64, json_schema_extra=list_map("bank"))] = []
+    """Where the profile has identityLabels: its part for each class of nodes that is there."""
     placement: BankPlacement | None = None
     """Where the last compiling was or is done."""
     compile_seconds: int | None = None
@@ -176,6 +199,7 @@ BANK_KIND = KindDefinition(
         Column("Progress", "string", ".status.progress.summary", "What the Job is at, and how long it still takes"),
         Column("Profile", "string", ".spec.profile", "The accelerator's profile"),
         Column("Identity", "string", ".status.identity", "What it was compiled for"),
+        Column("Part of", "string", ".metadata.labels.sdxl\\.dev/whole-bank", "For some nodes: the whole", priority=1),
         Column("From", "string", ".spec.from", "The artefact that it is imported from", priority=1),
         AGE_COLUMN,
     ),

@@ -85,6 +85,11 @@ class ProfileEnvironment(Part):
     """The field of the pod that it is taken from."""
 
 
+LabelName = Annotated[
+    str,
+    Field(min_length=1, max_length=317, pattern=r"^([a-z0-9.-]+/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"),
+]
+
 BankRegistry = Annotated[
     str,
     Field(
@@ -118,6 +123,8 @@ class ProfileSpec(Part):
         dict[str, Annotated[str, Field(max_length=63)]], Field(json_schema_extra={"maxProperties": 32})
     ] = {}
     """Labels of the nodes that have it."""
+    identity_labels: Annotated[list[LabelName], Field(max_length=8, json_schema_extra=LIST_SET)] = []
+    """Labels of nodes that tell chip and driver: each combination of their values has a bank; empty: one bank."""
     tolerations: Annotated[list[Toleration], Field(max_length=16)] = []
     """Taints of the nodes that have it."""
     host_mounts: Annotated[list[HostMount], Field(max_length=32, json_schema_extra=list_map("hostPath"))] = []

@@ -141,6 +141,7 @@ PROFILE_FIELDS: Mapping[str, Cost] = {
     "image": Cost(RETUNE, "a bank is of one image; taken up with the service's next edit that replaces pods"),
     "recommendedCompileMode": Cost(RETUNE, "where compile.mode is Auto: see there"),
     "allowedNamespaces[]": Cost(NOTHING, "of what is accepted from then on"),
+    "identityLabels[]": Cost(NOTHING, "banks are made while replicas serve on, and taken up without a restart"),
     **_alike(Cost(NOTHING, "of what is imported from then on"), ("bankRegistries[]", "bankPublicKey")),
     **_alike(
         PROFILE_POD,

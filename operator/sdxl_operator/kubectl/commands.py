@@ -42,9 +42,7 @@ class Session:
 async def status(session: Session, options: Namespace) -> list[str]:
     """One service on one screen."""
     service = await _service(session, options.name)
-    bank_name = (service.get("status") or {}).get("bank")
-    bank = await session.cluster.get(_ref(session, naming.BANK, bank_name)) if bank_name else None
-    return overview(service, bank, session.style, session.now)
+    return overview(service, await _bank(session, service), session.style, session.now)
 
 
 async def banks(session: Session, options: Namespace) -> list[str]:
@@ -62,8 +60,14 @@ async def models(session: Session, options: Namespace) -> list[str]:
 async def show_logs(session: Session, options: Namespace) -> list[str]:
     """The logs, straight to the terminal."""
     service = await _service(session, options.name)
-    await session.kubectl.show(logs.arguments(service, options.component, follow=options.follow, tail=options.tail))
+    bank, how = await _bank(session, service), {"follow": options.follow, "tail": options.tail}
+    await session.kubectl.show(logs.arguments(service, bank, options.component, **how))
     return []
+
+
+async def _bank(session: Session, service: Object) -> Object | None:
+    name = (service.get("status") or {}).get("bank")
+    return await session.cluster.get(_ref(session, naming.BANK, name)) if name else None
 
 
 async def plan(session: Session, options: Namespace) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from sdxl_operator.kubectl.text import Style, duration, since, table
 from sdxl_operator.naming import Object
+from sdxl_operator.status.node_class import words
 from sdxl_operator.status.pods import condition_of
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -13,7 +14,8 @@ UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 def banks(found: Sequence[Object], style: Style, now: datetime) -> list[str]:
     """A row for each tune bank, and a line where there is none."""
-    head = ("NAMESPACE", "NAME", "READY", "REASON", "BUCKETS", "PROFILE", "PRECISION", "COMPILED IN", "USED BY", "AGE")
+    own = ("BUCKETS", "PROFILE", "NODES", "PRECISION", "COMPILED IN", "USED BY", "AGE")
+    head = ("NAMESPACE", "NAME", "READY", "REASON", *own)
     return _listed("tune banks", head, [(*_start(bank, style), *_bank(bank), _age(bank, now)) for bank in found])
 
 
@@ -47,7 +49,15 @@ def _bank(bank: Mapping[str, Any]) -> tuple[object, ...]:
     spec, status = bank["spec"], bank.get("status") or {}
     seconds = status.get("compileSeconds")
     compiled = "" if seconds is None else duration(seconds)
-    return status.get("summary"), spec["profile"], spec.get("precision"), compiled, _users(status)
+    return status.get("summary"), spec["profile"], _nodes(bank), spec.get("precision"), compiled, _users(status)
+
+
+def _nodes(bank: Mapping[str, Any]) -> str:
+    """Of a part: the labels of the nodes that it is for; of a bank with parts: how many classes there are."""
+    classes = (bank.get("status") or {}).get("nodeClasses") or []
+    if classes:
+        return f"{len(classes)} classes" if len(classes) > 1 else "1 class"
+    return words(bank["spec"].get("nodeClass") or {}) or "all"
 
 
 def _model(model: Mapping[str, Any]) -> tuple[object, ...]:

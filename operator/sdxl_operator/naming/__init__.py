@@ -31,6 +31,7 @@ __all__ = [
     "SERVICE_LABEL",
     "USES_BANK_LABEL",
     "VERSION",
+    "WHOLE_BANK_LABEL",
     "Condition",
     "Key",
     "ModelUse",
@@ -48,6 +49,7 @@ __all__ = [
     "ref_of",
     "slug",
     "uses_model_label",
+    "whole_bank",
 ]
 
 Object = dict[str, Any]
@@ -74,6 +76,9 @@ SERVICE_LABEL = f"{GROUP}/service"
 MODEL_LABEL = f"{GROUP}/model"
 BANK_LABEL = f"{GROUP}/bank"
 REVISION_LABEL = f"{GROUP}/revision"
+
+WHOLE_BANK_LABEL = f"{GROUP}/whole-bank"
+"""On the bank of one node class: the bank that it is a part of, which holds the volume and is what services use."""
 
 USES_BANK_LABEL = f"{GROUP}/uses-bank"
 """On a Deployment: the bank that its pods mount, and so what must not be deleted."""
@@ -177,6 +182,11 @@ def model_name(identity: Mapping[str, Any]) -> str:
 def bank_name(identity: Mapping[str, Any]) -> str:
     """The name of the SDXLTuneBank for what is known without running a container; `identity` is its spec."""
     return f"{slug(identity['profile'], 24)}-{slug(str(identity['precision']), 8)}-{digest(identity)}"
+
+
+def whole_bank(bank: Mapping[str, Any]) -> str:
+    """The name of the bank that services use and that holds the volume: its own, but for that of one node class."""
+    return str((bank["metadata"].get("labels") or {}).get(WHOLE_BANK_LABEL) or bank["metadata"]["name"])
 
 
 def bucket_key(bucket: Mapping[str, int]) -> str:

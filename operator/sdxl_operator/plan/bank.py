@@ -18,6 +18,7 @@ from sdxl_operator.plan.pod import (
     claim_mounts,
     environment,
     on_accelerator,
+    on_nodes,
     pod_spec,
     requirements,
 )
@@ -37,6 +38,23 @@ def build(service: Resolved) -> Object | None:
         "apiVersion": naming.API_VERSION,
         "kind": naming.BANK,
         "metadata": {"name": name, "namespace": service.namespace, "labels": naming.labels("bank", name)},
+        "spec": spec,
+    }
+
+
+def of_class(whole: Mapping[str, Any], labels: Mapping[str, str]) -> Object:
+    """The part of a bank for one class of nodes: it goes with the whole, whose volume it fills."""
+    spec = {**whole["spec"], "nodeClass": dict(labels)}
+    name, whole_name = naming.bank_name(spec), whole["metadata"]["name"]
+    return {
+        "apiVersion": naming.API_VERSION,
+        "kind": naming.BANK,
+        "metadata": {
+            "name": name,
+            "namespace": whole["metadata"]["namespace"],
+            "labels": {**naming.labels("bank", name), naming.WHOLE_BANK_LABEL: whole_name},
+            "ownerReferences": [naming.owner_reference(whole)],
+        },
         "spec": spec,
     }
 
@@ -85,7 +103,7 @@ def compile_job(bank: Mapping[str, Any], profile: ProfileSpec, demand: Demand, m
     volumes, mounts = claim_mounts(
         [
             (claim_name(model["spec"].get("volume") or {}, spec["model"]["name"]), MODELS_PATH, True),
-            (claim_name(spec.get("volume") or {}, name), "/bank", False),
+            (claim_name(spec.get("volume") or {}, naming.whole_bank(bank)), "/bank", False),
         ]
     )
     container = compile_container(name, spec, profile, demand.buckets, model["status"]["digest"])
@@ -93,6 +111,8 @@ def compile_job(bank: Mapping[str, Any], profile: ProfileSpec, demand: Demand, m
         container["env"] = [*container["env"], *environment({"SDXL_BANK_DISPUTED": ",".join(demand.disputed)})]
     container |= {"ports": PORTS[1:], "resources": demand.resources, "volumeMounts": mounts}
     pod = on_accelerator(pod_spec(container, volumes, "Never"), profile, spec["acceleratorCount"])
+    if spec.get("nodeClass"):
+        pod["affinity"] = on_nodes(spec["nodeClass"])
     if demand.pull_secrets:
         pod["imagePullSecrets"] = [{"name": secret} for secret in demand.pull_secrets]
     return job.build(bank, naming.BANK_LABEL, "compile", pod, demand.deadline_seconds, demand.again)
@@ -124,10 +144,17 @@ def compile_container(
     }
 
 
-def accepted(bank: Mapping[str, Any], identity: str, entries: Iterable[Mapping[str, Any]]) -> Object:
-    """The ConfigMap by which serving pods know the digests they may load."""
+def accepted(
+    bank: Mapping[str, Any],
+    identity: str,
+    entries: Iterable[Mapping[str, Any]],
+    others: Mapping[str, Iterable[Mapping[str, Any]]] | None = None,
+) -> Object:
+    """The ConfigMap by which serving pods know the digests they may load; `others` are entries by further identity."""
     name = bank["metadata"]["name"]
-    digests = {entry["key"]: entry["digest"] for entry in entries if entry["state"] == "Kept"}
+    data: Object = {"identity": identity, "digests": _kept(entries)}
+    if others:
+        data["others"] = {other: _kept(theirs) for other, theirs in others.items()}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -137,5 +164,9 @@ def accepted(bank: Mapping[str, Any], identity: str, entries: Iterable[Mapping[s
             "labels": {**naming.labels("bank", name), naming.BANK_LABEL: name},
             "ownerReferences": [naming.owner_reference(bank)],
         },
-        "data": {ACCEPTED_FILE: json.dumps({"identity": identity, "digests": digests}, sort_keys=True)},
+        "data": {ACCEPTED_FILE: json.dumps(data, sort_keys=True)},
     }
+
+
+def _kept(entries: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    return {entry["key"]: entry["digest"] for entry in entries if entry["state"] == "Kept"}

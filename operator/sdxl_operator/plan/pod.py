@@ -118,6 +118,16 @@ def on_accelerator(spec: Object, profile: ProfileSpec, count: int) -> Object:
     }
 
 
+def on_nodes(labels: Mapping[str, str]) -> Object:
+    """A pod's affinity to the nodes with these labels; an empty value stands for a label that they lack."""
+    terms = [
+        {"key": key, "operator": "In", "values": [value]} if value else {"key": key, "operator": "DoesNotExist"}
+        for key, value in sorted(labels.items())
+    ]
+    chosen = {"nodeSelectorTerms": [{"matchExpressions": terms}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": chosen}}
+
+
 def beside_accelerator(spec: Object, profile: ProfileSpec) -> Object:
     """The pod on the profile's nodes, with its environment: where a volume and a driver are, but without a card."""
     without_card: Object = {"resource": None, "host_mounts": [], "runtime_class_name": "", "scheduler_name": ""}

@@ -1,6 +1,6 @@
 """Who could lend an accelerator to a bank's compile Job, and whether the Job waits for one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from sdxl_operator import naming
@@ -31,14 +31,19 @@ def place_job(
 
 
 async def candidates_of(
-    bank: Mapping[str, Any], profile: ProfileSpec, users: Sequence[User], context: Context
+    bank: Mapping[str, Any], profile: ProfileSpec, users: Sequence[User], nodes: Container[str] | None, context: Context
 ) -> list[Candidate]:
-    """The services that use a bank, with how many accelerators their replicas hold."""
+    """The services that use a bank, with how many accelerators their replicas hold.
+
+    Where a bank is for some `nodes` only, a service whose replicas are on others too holds none that it could lend:
+    which replica goes when there is to be one less, is not for the operator to say.
+    """
     resource = profile.resource.name if profile.resource else ""
     found = []
     for user in users:
         pods = await replicas_of(bank, user.name, context)
-        holding = sum(1 for pod in pods if _holds(pod, resource))
+        where = [pod["spec"]["nodeName"] for pod in pods if _holds(pod, resource)]
+        holding = len(where) if nodes is None or all(name in nodes for name in where) else 0
         holding = 0 if user.paused else holding  # nothing is applied for a paused one: it can give nothing up
         found.append(Candidate(user.name, holding, user.spec.compile.placement, user.spec.compile.borrow))
     return found

@@ -1,6 +1,6 @@
 """The table of buckets in a service's status, and what the latest cold start cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,15 +67,19 @@ def disputes(bank: Mapping[str, Any] | None, readiness: Mapping[str, Object]) ->
     ]
 
 
-def kept_digests(status: Mapping[str, Any]) -> dict[str, str | None]:
-    """The digest of each entry that a bank's status lists as kept, by bucket."""
-    return {entry["key"]: entry.get("digest") for entry in status.get("entries") or [] if entry["state"] == "Kept"}
+def kept_digests(status: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+    """The digests of each entry that a bank's status lists as kept, by bucket: one for each class of nodes."""
+    return {
+        entry["key"]: frozenset([entry.get("digest") or "", *(entry.get("otherDigests") or [])])
+        for entry in status.get("entries") or []
+        if entry["state"] == "Kept"
+    }
 
 
-def is_disputed(row: Mapping[str, Any], kept: Mapping[str, str | None]) -> bool:
+def is_disputed(row: Mapping[str, Any], kept: Mapping[str, Collection[str]]) -> bool:
     """Whether a bucket's row, of a replica or of a service's status, says that this very entry was not taken."""
     troubled = row.get("entry") not in (None, "", LOADED)
-    return troubled and bool(row.get("digest")) and kept.get(row["key"]) == row["digest"]
+    return troubled and bool(row.get("digest")) and row["digest"] in kept.get(row["key"], ())
 
 
 def _row(

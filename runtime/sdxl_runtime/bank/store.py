@@ -162,6 +162,8 @@ def accepted_entry(
     try:
         accepted = json.loads(accepted_file.read_bytes())
         name, digests = str(accepted["identity"]), dict(accepted["digests"])
+        if identity in (others := dict(accepted.get("others") or {})):  # the volume serves several kinds of nodes
+            name, digests = identity, dict(others[identity])
     except (OSError, ValueError, KeyError, TypeError) as error:
         return Missing(f"{accepted_file} cannot be read: {error}", Why.CORRUPT)
     digest = str(digests.get(bucket.key, ""))
