@@ -32,7 +32,7 @@ class Watch:
         words = [kubectl.program, "-n", namespace.name, "get", *what, *how]
         self._file = TemporaryFile()  # noqa: SIM115 - it lives as long as the process that writes it
         self._process = subprocess.Popen(
-            ["sh", "-c", 'while :; do "$@"; sleep 0.2; done', "watch", *words],
+            ["sh", "-c", 'while kill -0 "$PPID"; do "$@"; sleep 0.2; done', "watch", *words],
             stdout=self._file,
             stderr=subprocess.DEVNULL,
             env=kubectl.environment,

@@ -133,7 +133,7 @@ def test_keys_are_never_in_the_log(tmp_path: Path, clock: Clock, caplog: pytest.
     assert keys.holder(b"open-wheat") is None
     assert [record.getMessage() for record in caplog.records] == ["API keys read", "API keys read"]
     said = "".join(str(record.__dict__) for record in caplog.records)
-    assert "open-" not in said
+    assert not any(secret in said for secret in ("sesame", "barley", "wheat"))
 
 
 SETTINGS = Settings(
