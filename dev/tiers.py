@@ -17,8 +17,6 @@ Command = tuple[str, ...]
 PYTEST = ("-m", "pytest", "-q")
 BESIDE = ("-n", "auto", "--maxprocesses=4", "--dist=worksteal")
 """As many processes as processors, and not more than memory has room for where each loads torch."""
-FILES_BESIDE = ("-n", "3", "--dist=loadfile")
-"""Tests on the cluster mostly wait; those of one file follow one another in its namespace."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +89,7 @@ TIERS = (
         commands=(
             ("-m", "dev.cluster", "up"),
             ("-m", "dev.images", "--load"),
-            (*PYTEST, *FILES_BESIDE, "tests/e2e", "-m", "not long and not alone"),
-            (*PYTEST, "tests/dev", "tests/e2e", "tests/ascend", "-m", "cluster and alone and not long"),
+            (*PYTEST, "tests/dev", "tests/e2e", "tests/ascend", "-m", "cluster and not long"),
         ),
     ),
     Tier(

@@ -3,7 +3,6 @@
 Nothing outside these namespaces, the release's own and that of the simulated cards is touched.
 """
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,42 +10,31 @@ from pathlib import Path
 import pytest
 
 from dev import images
-from dev.cache import locked
 from dev.cluster.provider import choose
 from dev.demo.kubectl import Kubectl, install_chart
 from tests.e2e.world import CHART_SETTINGS, Namespace
 
 ON_THE_CLUSTER = [Path(__file__).parent / folder for folder in ("e2e", "ascend")]
-ALONE = ("dev", "ascend")
-"""Folders whose tests stop nodes, or say what every node has."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(Path(item.path).is_relative_to(folder) for folder in ON_THE_CLUSTER):
             item.add_marker(pytest.mark.cluster)
-        if item.path.parent.name in ALONE:
-            item.add_marker(pytest.mark.alone)
 
 
 @pytest.fixture(scope="session")
 def built() -> Mapping[str, str]:
     """The references of the images, built and on the nodes."""
-    with locked("tests-cluster"):
-        choose().up()
-        return images.build_and_load()
+    choose().up()
+    return images.build_and_load()
 
 
 @pytest.fixture(scope="session")
-def kubectl(built: Mapping[str, str], testrun_uid: str, tmp_path_factory: pytest.TempPathFactory) -> Kubectl:
-    """kubectl for a cluster in which this chart and these images are installed, by the first process that asks."""
+def kubectl(built: Mapping[str, str]) -> Kubectl:
+    """kubectl for a cluster in which this chart and these images are installed."""
     found = Kubectl(choose().kubeconfig)
-    shared = tmp_path_factory.getbasetemp()
-    installed = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / f"installed-{testrun_uid}"
-    with locked("tests-cluster"):
-        if not installed.exists():
-            install_chart(found, built, *CHART_SETTINGS)
-            installed.touch()
+    install_chart(found, built, *CHART_SETTINGS)
     return found
 
 

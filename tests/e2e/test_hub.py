@@ -14,6 +14,9 @@ from tests.e2e.world import Namespace, Object, condition, cpu_service, merged, p
 from tests.runtime.fakehub import COMMIT, REPOSITORY
 from tests.runtime.hub_world import UNET, VAE
 
+pytestmark = pytest.mark.long
+"""Each fault is proven beside this without a cluster, in tests/runtime/test_sources_faults.py."""
+
 SCENE = Scene(shape="circle", colour="red", background="blue", size="large", place="centre")
 TOKEN = "hf_a-token-of-this-test"
 SEARCH = """

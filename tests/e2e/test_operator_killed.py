@@ -7,8 +7,6 @@ import pytest
 from dev.demo.kubectl import SYSTEM_NAMESPACE, Kubectl
 from tests.e2e.world import OPERATOR_POD, Namespace, kill_operator, simulated_service
 
-pytestmark = pytest.mark.alone
-
 SELECT = "sdxl.dev/service=studio"
 
 

@@ -14,8 +14,6 @@ from dev.demo.kubectl import Kubectl
 from tests.e2e.rollouts import Story, assert_nobody_noticed, is_serving, moment, replicas_of, under_load
 from tests.e2e.world import Namespace, Object, condition, cpu_service, merged, simulated_service, status_line
 
-pytestmark = pytest.mark.alone
-
 NAME = "studio"
 PROFILE = "simulated-rolled"
 BUDGET_SECONDS = 30

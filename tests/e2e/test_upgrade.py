@@ -16,8 +16,6 @@ from dev.shell import Failed
 from tests.e2e.rollouts import assert_nobody_noticed, replicas_of, under_load
 from tests.e2e.world import OPERATOR_POD, Namespace, Object, condition, simulated_service, status_line
 
-pytestmark = pytest.mark.alone
-
 NAME = "studio"
 SETTINGS = "settings.retentionGraceSeconds=5"
 CRD = "acceleratorprofiles.sdxl.dev"
