@@ -113,7 +113,7 @@ class Result:
     passed: bool
     seconds: float
     counts: str
-    """What pytest counted, e.g. `151 passed in 31.33s`, of each run of it; else empty."""
+    """What pytest counted, e.g. `151 passed in 31.33s`; else empty."""
 
     def __str__(self) -> str:
         outcome = "ok    " if self.passed else "FAILED"
@@ -122,14 +122,14 @@ class Result:
 
 def run(tier: Tier) -> Result:
     """Run a tier's commands, showing what they print; the first that fails ends it."""
-    began, counts = time.monotonic(), list[str]()
+    began, counts = time.monotonic(), ""
     print(f"\n== {tier.name}: {tier.about}", flush=True)
     for command in tier.commands:
         code, said = _show([sys.executable, *command])
-        counts += [said] if said else []
+        counts = said or counts
         if code != 0:
-            return Result(tier, False, time.monotonic() - began, ", ".join(counts))
-    return Result(tier, True, time.monotonic() - began, ", ".join(counts))
+            return Result(tier, False, time.monotonic() - began, counts)
+    return Result(tier, True, time.monotonic() - began, counts)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,10 +14,9 @@ from dev import images, previous
 from dev.demo.kubectl import SYSTEM_NAMESPACE, Kubectl, install_chart
 from dev.shell import Failed
 from tests.e2e.rollouts import assert_nobody_noticed, replicas_of, under_load
-from tests.e2e.world import OPERATOR_POD, Namespace, Object, condition, simulated_service, status_line
+from tests.e2e.world import CHART_SETTINGS, OPERATOR_POD, Namespace, Object, condition, simulated_service, status_line
 
 NAME = "studio"
-SETTINGS = "settings.retentionGraceSeconds=5"
 CRD = "acceleratorprofiles.sdxl.dev"
 FIELD = "podAnnotations"
 """Of an AcceleratorProfile's spec; no profile here has any."""
@@ -32,7 +31,7 @@ class Version:
 
     def install(self, kubectl: Kubectl) -> None:
         """Or upgrade to it, and wait until its operator is up."""
-        install_chart(kubectl, self.images, SETTINGS, chart=self.chart)
+        install_chart(kubectl, self.images, *CHART_SETTINGS, chart=self.chart)
 
 
 @pytest.fixture(scope="module")

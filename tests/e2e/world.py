@@ -143,8 +143,7 @@ def versions(kubectl: Kubectl, namespace: str) -> dict[str, str]:
         "persistentvolumeclaims,controllerrevisions,poddisruptionbudgets,endpointslices"
     )
     found = json.loads(kubectl.run("get", kinds, "-n", namespace, "-o", "json"))["items"]
-    ours = ("-l", "app.kubernetes.io/managed-by=Helm")  # other tests have profiles of their own
-    found += json.loads(kubectl.run("get", "acceleratorprofiles,crds", *ours, "-o", "json"))["items"]
+    found += json.loads(kubectl.run("get", "acceleratorprofiles,crds", "-o", "json"))["items"]
     return {f"{item['kind']}/{item['metadata']['name']}": item["metadata"]["resourceVersion"] for item in found}
 
 
